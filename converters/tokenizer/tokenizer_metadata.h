@@ -1,0 +1,33 @@
+// tokenizer.ggml.* and tokenizer.chat_template from a source's tokenizer files.
+#ifndef QUERN_CONVERTERS_TOKENIZER_TOKENIZER_METADATA_H_
+#define QUERN_CONVERTERS_TOKENIZER_TOKENIZER_METADATA_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "formats/core/metadata.h"
+#include "formats/core/model.h"
+
+namespace quern::converters {
+
+struct TokenizerOptions {
+  // From the architecture's data file:
+  //   "auto"          as llama.cpp's LlamaModel: tokenizer.model if there is one, else a
+  //                   SentencePiece-like BPE in tokenizer.json, else byte-level BPE
+  //   "gpt2"          byte-level BPE
+  //   "sentencepiece" tokenizer.model only
+  std::string kind = "auto";
+  std::string pre;          // tokenizer.ggml.pre by decree; empty: found
+  uint64_t vocab_size = 0;  // rows of the embedding; holes are padded up to it
+};
+
+// Appends the keys in llama.cpp's order. Throws kMissing (no tokenizer files, saying which are
+// looked for), kUnsupported (a kind or pre-tokenizer that is not recognized: what was found, and
+// that --pre decides), kBadValue and kBadText for damaged files. Notes go to `notes`.
+void AddTokenizerMetadata(const ModelSource& source, const TokenizerOptions& options,
+                          Metadata& metadata, std::vector<std::string>& notes);
+
+}  // namespace quern::converters
+
+#endif  // QUERN_CONVERTERS_TOKENIZER_TOKENIZER_METADATA_H_

@@ -1,0 +1,63 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "formats/core/error.h"
+#include "formats/reader.h"
+
+namespace quern::formats {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The explicit list: a static library would drop self-registering objects.
+const std::vector<FormatInfo> kFormats = {};
+
+Probe MakeProbe(const fs::path& path) {
+  Probe probe{.path = path};
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  if (!fs::exists(status)) {
+    throw Error(ErrorCode::kMissing, {path.string(), {}, {}}, "there is no such file or folder");
+  }
+  probe.is_folder = fs::is_directory(status);
+  if (probe.is_folder) return probe;
+  const File file = File::Open(path);
+  probe.size = file.size();
+  probe.head.resize(std::min(probe.size, kProbeBytes));
+  file.ReadAt(0, {reinterpret_cast<uint8_t*>(probe.head.data()), probe.head.size()});
+  return probe;
+}
+
+// What an unreadable file looks like, for people who downloaded something else than they meant.
+std::string_view Diagnose(const Probe& probe) {
+  const std::string_view head = probe.head;
+  const auto text = head.substr(std::min(head.find_first_not_of(" \t\r\n"), head.size()));
+  if (probe.is_folder)
+    return "no format recognizes this folder; it has no config.json, index or weights that quern "
+           "reads";
+  if (head.empty()) return "the file is empty; download it again";
+  if (head.starts_with("version https://git-lfs")) {
+    return "this is a git-LFS pointer, not the file itself; run `git lfs pull`";
+  }
+  if (text.starts_with("<!DOCTYPE") || text.starts_with("<!doctype") || text.starts_with("<html")) {
+    return "this is an HTML page, not a model; the download went to a web page";
+  }
+  if (head.starts_with("7z\xbc\xaf")) return "this is a 7z archive; unpack it first";
+  return "no format recognizes this file; `quern formats` lists what can be read";
+}
+
+}  // namespace
+
+std::span<const FormatInfo> Formats() { return kFormats; }
+
+std::unique_ptr<ModelSource> OpenModel(const fs::path& path) {
+  const Probe probe = MakeProbe(path);
+  for (const auto& format : kFormats) {
+    if (format.matches(probe)) return format.open(path);
+  }
+  throw Error(ErrorCode::kBadMagic, {path.string(), {}, {}}, Diagnose(probe));
+}
+
+}  // namespace quern::formats
