@@ -2,6 +2,7 @@
 #ifndef QUERN_CONVERTERS_OUTPUT_MODEL_H_
 #define QUERN_CONVERTERS_OUTPUT_MODEL_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,8 @@ struct OutputModel {
   Metadata metadata;
   std::vector<OutputTensor> tensors;  // in the order of llama.cpp's converter
   // Precision in which llama.cpp's converter would store the weights under --outtype auto: F16 or
-  // BF16 (F32 is stored as F16); of a GGUF source: not used.
-  TensorType auto_type = TensorType::kF16;
+  // BF16 (F32 is stored as F16). Absent for a GGUF source, whose tensors have their types already.
+  std::optional<TensorType> auto_type;
   std::vector<std::string> notes;  // for the user: what was dropped, assumed, unusual
 };
 

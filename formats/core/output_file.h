@@ -26,6 +26,7 @@ class OutputFile {
   ~OutputFile();
 
   const std::string& path() const { return path_; }
+  const std::string& partial_path() const { return partial_; }
 
   // Throws kDiskFull or kIo. Writing outside [0, size) is a programmer error.
   void WriteAt(uint64_t offset, std::span<const uint8_t> bytes);

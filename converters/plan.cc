@@ -1,0 +1,168 @@
+#include "converters/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "formats/core/error.h"
+#include "formats/gguf/gguf_writer.h"
+#include "quant/codec.h"
+
+namespace quern::converters {
+namespace {
+
+constexpr uint32_t kQuantizationVersion = 2;  // GGML_QNT_VERSION
+
+// The type in which llama.cpp's converter would have stored a tensor.
+TensorType ConvertedType(const OutputTensor& tensor, TensorType weights) {
+  return tensor.keep_f32 ? TensorType::kF32 : weights;
+}
+
+bool CanDecode(TensorType type) {
+  const quant::Codec* codec = quant::FindCodec(type);
+  return codec != nullptr && codec->dequantize != nullptr;
+}
+
+void RequireDecoder(const OutputTensor& tensor, TensorType target) {
+  if (tensor.value.type == target || CanDecode(tensor.value.type)) return;
+  throw Error(
+      ErrorCode::kUnsupported, {{}, {}, tensor.name},
+      fmt::format("{} weights cannot be decoded by this build; `quern types` lists what can",
+                  Name(tensor.value.type)));
+}
+
+// As llama.cpp's converter: the model's own order, one type for all weights.
+void PlanConversion(const OutputModel& model, TensorType type, WritePlan& plan) {
+  for (size_t i = 0; i < model.tensors.size(); ++i) {
+    const OutputTensor& tensor = model.tensors[i];
+    plan.tensors.push_back(
+        {.tensor = i,
+         .type = ConvertedType(tensor, type),
+         .reason = tensor.keep_f32 ? "always stored as F32" : "the type of all weights"});
+  }
+  const quant::FileType* file_type = quant::FindFileType(Name(type));
+  plan.type_name = file_type->name;
+  if (model.metadata.Has("general.file_type")) {
+    plan.metadata.Set("general.file_type", file_type->id);
+  }
+}
+
+// A GGUF source under "auto": every tensor as it is.
+void PlanCopy(const OutputModel& model, WritePlan& plan) {
+  for (size_t i = 0; i < model.tensors.size(); ++i) {
+    plan.tensors.push_back({.tensor = i, .type = model.tensors[i].value.type, .reason = "copied"});
+  }
+  plan.type_name = "COPY";
+}
+
+// As llama.cpp's quantizer run on the converter's file: its order, its choices, its keys.
+void PlanQuantization(const OutputModel& model, const PlanOptions& options, WritePlan& plan) {
+  const bool from_gguf = !model.auto_type;
+  std::vector<quant::RecipeTensor> tensors;
+  for (const OutputTensor& tensor : model.tensors) {
+    const TensorType type = from_gguf
+                                ? tensor.value.type
+                                : ConvertedType(tensor, options.via.value_or(*model.auto_type));
+    tensors.push_back({tensor.name, tensor.value.shape, type});
+  }
+  const std::vector<size_t> order = quant::QuantizeOrder(tensors);
+  std::vector<quant::RecipeTensor> ordered;
+  for (const size_t i : order) ordered.push_back(tensors[i]);
+  const auto choices = quant::ChooseTypes(*options.file_type, quant::FactsFrom(model.metadata),
+                                          ordered, options.recipe);
+  for (size_t k = 0; k < order.size(); ++k) {
+    PlannedTensor planned{.tensor = order[k],
+                          .type = choices[k].type,
+                          .reason = choices[k].reason,
+                          .fallback = choices[k].fallback};
+    // Rounding that a stored intermediate file would have done, where it does anything.
+    const TensorType stored = ordered[k].type;
+    const TensorType value = model.tensors[order[k]].value.type;
+    if (stored != value && stored != planned.type && stored != TensorType::kF32) {
+      planned.via = stored;
+    }
+    plan.tensors.push_back(std::move(planned));
+  }
+  plan.type_name = options.file_type->name;
+  plan.metadata.SetLast("general.quantization_version", kQuantizationVersion);
+  plan.metadata.SetLast("general.file_type", options.file_type->id);
+}
+
+void LayOut(const OutputModel& model, WritePlan& plan) {
+  std::vector<formats::gguf::TensorSpec> specs;
+  for (const PlannedTensor& planned : plan.tensors) {
+    const OutputTensor& tensor = model.tensors[planned.tensor];
+    RequireDecoder(tensor, planned.type);
+    specs.push_back({tensor.name, tensor.value.shape, planned.type});
+  }
+  formats::gguf::Layout layout = formats::gguf::LayOut(plan.metadata, specs);
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    plan.tensors[i].offset = layout.offsets[i];
+    plan.tensors[i].bytes = layout.bytes[i];
+  }
+  plan.header = std::move(layout.header);
+  plan.file_bytes = layout.file_bytes;
+}
+
+void AddNotes(const OutputModel& model, WritePlan& plan) {
+  plan.notes = model.notes;
+  size_t fallbacks = 0;
+  std::optional<TensorType> via;
+  for (const PlannedTensor& planned : plan.tensors) {
+    fallbacks += planned.fallback;
+    if (planned.via && model.tensors[planned.tensor].value.type == TensorType::kF32) {
+      via = planned.via;
+    }
+  }
+  if (fallbacks > 0) {
+    plan.notes.push_back(fmt::format(
+        "{} tensors have rows that {} cannot store; they get another type (see --dry-run)",
+        fallbacks, plan.type_name));
+  }
+  if (via) {
+    plan.notes.push_back(fmt::format(
+        "F32 weights pass through {0}, as they do in llama.cpp's converter; --via F32 keeps their "
+        "precision and gives other bytes",
+        Name(*via)));
+  }
+}
+
+}  // namespace
+
+WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
+  WritePlan plan;
+  plan.metadata = model.metadata;
+  const bool from_gguf = !model.auto_type;
+  const bool plain = options.file_type == nullptr || !IsQuantized(options.file_type->base);
+  if (from_gguf && options.file_type == nullptr) {
+    PlanCopy(model, plan);
+  } else if (plain && !from_gguf) {
+    PlanConversion(model, options.file_type ? options.file_type->base : *model.auto_type, plan);
+  } else {
+    PlanQuantization(model, options, plan);
+  }
+  LayOut(model, plan);
+  AddNotes(model, plan);
+  return plan;
+}
+
+Json PlanToJson(const OutputModel& model, const WritePlan& plan) {
+  Json tensors = Json::array();
+  for (const PlannedTensor& planned : plan.tensors) {
+    const OutputTensor& tensor = model.tensors[planned.tensor];
+    Json entry = {{"name", tensor.name},         {"type", Name(planned.type)},
+                  {"shape", tensor.value.shape}, {"offset", planned.offset},
+                  {"bytes", planned.bytes},      {"source", Describe(tensor.value)},
+                  {"reason", planned.reason}};
+    if (planned.via) entry["via"] = Name(*planned.via);
+    tensors.push_back(std::move(entry));
+  }
+  return {{"type", plan.type_name},
+          {"file_bytes", plan.file_bytes},
+          {"header_bytes", plan.header.size()},
+          {"notes", plan.notes},
+          {"tensors", std::move(tensors)}};
+}
+
+}  // namespace quern::converters

@@ -1,0 +1,58 @@
+// The plan: everything about an output file that can be known before a byte of it is written.
+//
+// A plan is computed from headers only and does not change afterwards. Every executor that runs it
+// writes the same bytes. It holds each tensor's type and why that type was chosen, its offset and
+// size, the header's bytes and the exact size of the file.
+#ifndef QUERN_CONVERTERS_PLAN_H_
+#define QUERN_CONVERTERS_PLAN_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "converters/output_model.h"
+#include "formats/core/json.h"
+#include "quant/recipe.h"
+
+namespace quern::converters {
+
+struct PlanOptions {
+  // Null is "auto": the precision of the source, as llama.cpp's converter chooses it; a GGUF
+  // source keeps its tensors' types.
+  const quant::FileType* file_type = nullptr;
+  // Precision between source and blocks. llama.cpp quantizes from a file that its converter has
+  // written, so F32 weights pass through F16 (auto_type); equal bytes need the same rounding.
+  std::optional<TensorType> via;
+  quant::RecipeOptions recipe;
+};
+
+struct PlannedTensor {
+  size_t tensor = 0;  // index into OutputModel::tensors
+  TensorType type = TensorType::kF32;
+  std::optional<TensorType> via;  // weights are rounded to this type before they become blocks
+  std::string reason;             // the rule that chose `type`
+  bool fallback = false;          // the row size forced another type than the recipe's
+  uint64_t offset = 0;            // absolute
+  uint64_t bytes = 0;
+};
+
+struct WritePlan {
+  std::string type_name;  // "Q4_K_M", "BF16", ...: names the file
+  Metadata metadata;
+  std::vector<uint8_t> header;         // written at offset 0
+  std::vector<PlannedTensor> tensors;  // in file order
+  uint64_t file_bytes = 0;
+  std::vector<std::string> notes;  // for the user
+};
+
+// Throws what quant::ChooseTypes and gguf::LayOut throw, and kUnsupported where a tensor's source
+// type cannot be decoded.
+WritePlan MakePlan(const OutputModel& model, const PlanOptions& options);
+
+// The plan as `--dry-run --json` prints it (docs/json.md).
+Json PlanToJson(const OutputModel& model, const WritePlan& plan);
+
+}  // namespace quern::converters
+
+#endif  // QUERN_CONVERTERS_PLAN_H_
