@@ -1,0 +1,29 @@
+#include "cli/interrupt.h"
+
+#include <csignal>
+
+#include "formats/core/error.h"
+
+namespace quern::cli {
+namespace {
+
+volatile std::sig_atomic_t g_interrupted = 0;
+
+// A second signal ends the program at once, should it be stuck.
+void OnSignal(int number) {
+  g_interrupted = 1;
+  std::signal(number, SIG_DFL);
+}
+
+}  // namespace
+
+void CatchInterrupts() {
+  std::signal(SIGINT, OnSignal);
+  std::signal(SIGTERM, OnSignal);
+}
+
+void ThrowIfInterrupted() {
+  if (g_interrupted) throw Error(ErrorCode::kIo, {}, "interrupted; no output was left behind");
+}
+
+}  // namespace quern::cli

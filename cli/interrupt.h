@@ -1,0 +1,14 @@
+// Ctrl-C and SIGTERM end a run between two slabs, so that no partial file stays behind.
+#ifndef QUERN_CLI_INTERRUPT_H_
+#define QUERN_CLI_INTERRUPT_H_
+
+namespace quern::cli {
+
+void CatchInterrupts();
+
+// Throws kIo after a signal has come.
+void ThrowIfInterrupted();
+
+}  // namespace quern::cli
+
+#endif  // QUERN_CLI_INTERRUPT_H_

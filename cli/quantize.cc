@@ -1,0 +1,47 @@
+// quern quantize IN.gguf -t TYPE [-o FILE]: requantize a GGUF, with llama-quantize's bytes.
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/write_model.h"
+#include "converters/converter.h"
+#include "formats/core/error.h"
+#include "formats/reader.h"
+
+namespace quern::cli {
+namespace {
+
+struct Arguments {
+  std::string model;
+  PlanArguments plan;
+};
+
+int Quantize(const Arguments& arguments, const CommonOptions& common) {
+  const auto source = formats::OpenModel(arguments.model);
+  if (source->layout() != "gguf") {
+    throw Error(ErrorCode::kUsage, {arguments.model, {}, {}},
+                "quantize takes a GGUF file; `quern convert MODEL -t TYPE` takes this source in "
+                "one step");
+  }
+  return WriteModel(*source, converters::Convert(*source, {}), arguments.plan, common);
+}
+
+}  // namespace
+
+void AddQuantize(CLI::App& app, Program& program) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = AddCommand(
+      app, program, "quantize", "Quantize a GGUF to another type", {.json = true, .output = true},
+      [arguments, &program] { return Quantize(*arguments, program.common); });
+  command->add_option("MODEL", arguments->model, "GGUF file, or any shard of a split one")
+      ->required();
+  command
+      ->add_option("-t,--type", arguments->plan.types,
+                   "Q4_K_M, Q8_0, ... as `quern types` lists them; repeatable")
+      ->take_all()
+      ->required();
+  AddPlanOptions(*command, arguments->plan);
+  command->add_flag("--allow-requantize", arguments->plan.allow_requantize,
+                    "Quantize tensors that are quantized already (they lose precision twice)");
+}
+
+}  // namespace quern::cli

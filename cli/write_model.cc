@@ -1,0 +1,205 @@
+#include "cli/write_model.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "cli/interrupt.h"
+#include "cli/progress.h"
+#include "converters/executor.h"
+#include "converters/naming.h"
+#include "formats/core/error.h"
+#include "verify/written.h"
+
+namespace quern::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using converters::Job;
+using converters::OutputModel;
+using converters::PlanOptions;
+using converters::WritePlan;
+
+TensorType TypeArgument(const std::string& option, const std::string& name) {
+  if (const auto type = TensorTypeFromName(name)) return *type;
+  throw Error(ErrorCode::kUsage, {{}, {}, option},
+              fmt::format("there is no tensor type \"{}\"; `quern types` lists them", name));
+}
+
+const quant::FileType* FileTypeArgument(const std::string& name) {
+  if (name == "auto") return nullptr;
+  if (const quant::FileType* type = quant::FindFileType(name)) return type;
+  throw Error(ErrorCode::kUsage, {{}, {}, "--type"},
+              fmt::format("there is no file type \"{}\"; `quern types` lists them", name));
+}
+
+PlanOptions MakeOptions(const PlanArguments& arguments, const std::string& type) {
+  PlanOptions options;
+  options.file_type = FileTypeArgument(type);
+  if (!arguments.via.empty() && arguments.via != "auto") {
+    options.via = TypeArgument("--via", arguments.via);
+    if (!IsFloat(*options.via) || Info(*options.via).gguf_id < 0) {
+      throw Error(ErrorCode::kUsage, {{}, {}, "--via"}, "choose auto, F32, F16 or BF16");
+    }
+  }
+  quant::RecipeOptions& recipe = options.recipe;
+  recipe.pure = arguments.pure;
+  recipe.leave_output_tensor = arguments.leave_output_tensor;
+  recipe.allow_requantize = arguments.allow_requantize;
+  if (!arguments.output_tensor_type.empty()) {
+    recipe.output_tensor_type = TypeArgument("--output-tensor-type", arguments.output_tensor_type);
+  }
+  if (!arguments.token_embedding_type.empty()) {
+    recipe.token_embedding_type =
+        TypeArgument("--token-embedding-type", arguments.token_embedding_type);
+  }
+  for (const std::string& text : arguments.tensor_types) {
+    const size_t equals = text.rfind('=');
+    if (equals == text.npos) {
+      throw Error(ErrorCode::kUsage, {{}, {}, "--tensor-type"},
+                  fmt::format("\"{}\" is not REGEX=TYPE", text));
+    }
+    recipe.tensor_types.emplace_back(text.substr(0, equals),
+                                     TypeArgument("--tensor-type", text.substr(equals + 1)));
+  }
+  return options;
+}
+
+// FILE with {type} replaced, or a name made from the metadata in the current folder.
+fs::path OutputPath(const PlanArguments& arguments, const ModelSource& source,
+                    const WritePlan& plan) {
+  if (!arguments.output.empty()) {
+    std::string path = arguments.output;
+    constexpr std::string_view kPlaceholder = "{type}";
+    for (size_t at; (at = path.find(kPlaceholder)) != path.npos;) {
+      path.replace(at, kPlaceholder.size(), plan.type_name);
+    }
+    return path;
+  }
+  fs::path stem = fs::absolute(source.path()).lexically_normal();
+  stem = stem.has_filename() ? stem.filename() : stem.parent_path().filename();
+  if (stem.extension() == ".gguf" || stem.extension() == ".safetensors") stem = stem.stem();
+  return converters::DefaultFileName(plan.metadata, plan.type_name, stem.string());
+}
+
+std::vector<Job> MakeJobs(const std::vector<WritePlan>& plans, const PlanArguments& arguments,
+                          const ModelSource& source) {
+  std::vector<Job> jobs;
+  std::set<fs::path> paths;
+  for (const WritePlan& plan : plans) {
+    jobs.push_back({&plan, OutputPath(arguments, source, plan)});
+    const fs::path path = fs::weakly_canonical(jobs.back().path);
+    if (!paths.insert(path).second) {
+      throw Error(ErrorCode::kUsage, {path.string(), {}, "--output"},
+                  "two types would go to one file; put {type} into the name");
+    }
+    for (const File& file : source.files()) {
+      std::error_code ignored;
+      if (fs::equivalent(path, file.path(), ignored)) {
+        throw Error(ErrorCode::kUsage, {path.string(), {}, "--output"},
+                    "the output is the model itself; choose another name");
+      }
+    }
+  }
+  return jobs;
+}
+
+Json JobToJson(const OutputModel& model, const Job& job, bool full) {
+  Json json = full ? converters::PlanToJson(model, *job.plan)
+                   : Json{{"type", job.plan->type_name},
+                          {"file_bytes", job.plan->file_bytes},
+                          {"notes", job.plan->notes}};
+  json["output"] = job.path.string();
+  json["architecture"] = model.architecture;
+  return json;
+}
+
+void PrintPlan(const OutputModel& model, const Job& job) {
+  const WritePlan& plan = *job.plan;
+  fmt::print("{}  {}  {} tensors  {} bytes ({})\n", job.path.string(), plan.type_name,
+             plan.tensors.size(), plan.file_bytes, HumanBytes(plan.file_bytes));
+  for (const auto& planned : plan.tensors) {
+    const auto& tensor = model.tensors[planned.tensor];
+    fmt::print("{:>12} {:>12}  {:<8} {:<40} [{}]  {}{}\n", planned.offset, planned.bytes,
+               Name(planned.type), Printable(tensor.name, 60), fmt::join(tensor.value.shape, ", "),
+               planned.reason, planned.via ? fmt::format("; through {}", Name(*planned.via)) : "");
+  }
+}
+
+void DryRun(const OutputModel& model, const std::vector<Job>& jobs, uint64_t memory,
+            const CommonOptions& common) {
+  if (common.json) {
+    Json plans = Json::array();
+    for (const Job& job : jobs) plans.push_back(JobToJson(model, job, true));
+    PrintJson({{"dry_run", true}, {"memory_bytes", memory}, {"outputs", std::move(plans)}});
+    return;
+  }
+  for (const Job& job : jobs) PrintPlan(model, job);
+  Say(common, fmt::format("memory for rows in flight and headers: {}", HumanBytes(memory)));
+}
+
+void Report(const OutputModel& model, const std::vector<Job>& jobs, double seconds,
+            const CommonOptions& common) {
+  if (common.json) {
+    Json outputs = Json::array();
+    for (const Job& job : jobs) outputs.push_back(JobToJson(model, job, false));
+    PrintJson({{"dry_run", false}, {"seconds", seconds}, {"outputs", std::move(outputs)}});
+  }
+  for (const Job& job : jobs) {
+    Say(common, fmt::format("{}: {} tensors, {}, {:.1f} s", job.path.string(),
+                            job.plan->tensors.size(), HumanBytes(job.plan->file_bytes), seconds));
+  }
+}
+
+}  // namespace
+
+void AddPlanOptions(CLI::App& command, PlanArguments& arguments) {
+  command.add_option("-o,--output", arguments.output,
+                     "File to write; {type} stands for the type's name (default: named after the "
+                     "model, in this folder)");
+  command.add_option("--via", arguments.via,
+                     "Precision that weights are rounded to before they are quantized: auto (what "
+                     "llama.cpp's converter would store), F32, F16, BF16");
+  command.add_flag("--pure", arguments.pure, "The same type for every tensor");
+  command.add_flag("--leave-output-tensor", arguments.leave_output_tensor,
+                   "Do not quantize output.weight");
+  command.add_option("--output-tensor-type", arguments.output_tensor_type,
+                     "Tensor type for output.weight");
+  command.add_option("--token-embedding-type", arguments.token_embedding_type,
+                     "Tensor type for token_embd.weight");
+  command
+      .add_option("--tensor-type", arguments.tensor_types,
+                  "REGEX=TYPE: tensor type for tensors whose name the regex finds; repeatable")
+      ->take_all();
+}
+
+int WriteModel(const ModelSource& source, const OutputModel& model, const PlanArguments& arguments,
+               const CommonOptions& common) {
+  std::vector<WritePlan> plans;
+  for (const std::string& type : arguments.types) {
+    plans.push_back(converters::MakePlan(model, MakeOptions(arguments, type)));
+  }
+  const std::vector<Job> jobs = MakeJobs(plans, arguments, source);
+  for (const std::string& note : plans.front().notes) Say(common, "note: " + note);
+
+  ProgressLine line(common);
+  converters::ExecuteOptions options{
+      .threads = common.threads, .memory = common.memory, .output = {.force = common.force}};
+  options.progress = [&](const converters::Progress& progress) {
+    ThrowIfInterrupted();
+    line.Update(progress);
+  };
+  options.check = [&](const Job& job, const fs::path& partial) {
+    verify::CheckWritten(partial, model, *job.plan);
+  };
+  if (common.dry_run) {
+    DryRun(model, jobs, converters::ExecuteMemory(model, jobs, options), common);
+    return 0;
+  }
+  converters::Execute(source, model, jobs, options);
+  line.Finish();
+  Report(model, jobs, line.seconds(), common);
+  return 0;
+}
+
+}  // namespace quern::cli
