@@ -20,6 +20,10 @@ if(QUERN_SANITIZE)
   add_link_options(-fsanitize=${QUERN_SANITIZE})
 endif()
 
+if(QUERN_BUILD_FUZZERS)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
