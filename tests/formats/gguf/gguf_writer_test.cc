@@ -234,8 +234,8 @@ TEST_F(GgufWriterOracleSlow, GivesTheSameHeaderAndSize) { ExpectSameLayout(*inpu
 TEST_F(GgufWriterOracleSlow, PadsTheLastTensorAndDropsOuterOnes) {
   const GgufSource model(*input_);
   std::vector<TensorSpec> specs = SpecsOf(model.tensors());
-  specs.push_back({"zz.odd.weight", {1, 1, 3}, TensorType::kF32});
-  specs.push_back({"zz.one.weight", {1, 1}, TensorType::kF32});
+  specs.push_back({"blk.0.zz_a.weight", {1, 1, 3}, TensorType::kF32});
+  specs.push_back({"blk.0.zz_b.weight", {1, 1}, TensorType::kF32});
   const auto path = folder_.Write("in.gguf", FileOf(LayOut(model.metadata(), specs)));
   const auto source = ExpectSameLayout(path);
   for (const auto& spec : specs) {
