@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "formats/core/error.h"
+#include "formats/gguf/gguf_reader.h"
 #include "formats/reader.h"
 
 namespace quern::formats {
@@ -12,7 +13,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
-const std::vector<FormatInfo> kFormats = {};
+const std::vector<FormatInfo> kFormats = {
+    gguf::kFormat,
+};
 
 Probe MakeProbe(const fs::path& path) {
   Probe probe{.path = path};

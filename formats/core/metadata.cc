@@ -43,6 +43,10 @@ void Metadata::Set(std::string key, Value value) {
   }
 }
 
+void Metadata::Append(std::string key, Value value) {
+  entries_.emplace_back(std::move(key), std::move(value));
+}
+
 void Metadata::SetLast(std::string key, Value value) {
   Remove(key);
   entries_.emplace_back(std::move(key), std::move(value));

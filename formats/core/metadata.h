@@ -60,6 +60,9 @@ class Metadata {
 
   // Replaces the value of `key` where it stands, or appends.
   void Set(std::string key, Value value);
+  // Appends without looking for `key`, which the caller knows to be new: a reader that has checked
+  // keeps its work linear.
+  void Append(std::string key, Value value);
   // Removes `key` where it is, then appends: what llama.cpp does to keys it rewrites.
   void SetLast(std::string key, Value value);
   // Whether there was such a key.

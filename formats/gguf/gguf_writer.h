@@ -30,9 +30,13 @@ struct Layout {
 
 // general.alignment in `metadata` (u32, a power of two) sets the alignment, 32 otherwise. Gaps
 // between tensors are zero bytes, which the caller gets by writing nothing (a fresh file is zero).
-// Enforces what the reader enforces: throws kBadValue, kBadShape, kBadType, kDuplicate,
-// kLimitExceeded.
+// Shapes are written as they are given. Enforces what the reader enforces: throws kBadValue,
+// kBadText, kBadShape, kBadType, kDuplicate, kLimitExceeded.
 Layout LayOut(const Metadata& metadata, std::span<const TensorSpec> tensors);
+
+// `shape` without its outermost dimensions of 1, at least one kept: the dimension count that
+// llama.cpp's C++ programs (quantize, gguf-split) write. Its Python converter writes them all.
+Shape WithoutOuterOnes(Shape shape);
 
 }  // namespace quern::formats::gguf
 

@@ -28,7 +28,7 @@ std::optional<std::filesystem::path> Shared(std::string_view name);
 #define QUERN_SHARED_OR_SKIP(path, name)                                               \
   const auto path##_or_none = ::quern::testing::Shared(name);                          \
   if (!path##_or_none) GTEST_SKIP() << "no shared/" << (name) << " beside this clone"; \
-  const std::filesystem::path path = *path##_or_none
+  const auto path = *path##_or_none
 
 // The folder of llama.cpp's released libraries (npm: @node-llama-cpp/linux-x64): $QUERN_ORACLE, or
 // build/npm/node_modules/... which scripts/install-oracle fills. Absent: skip.
