@@ -97,6 +97,11 @@ class Builder {
 }  // namespace
 
 Json ParseJson(std::string_view text, std::string_view file, const JsonOptions& options) {
+  // The library's lexer takes a zero byte for the end: what is hidden behind it would go unseen.
+  if (const size_t zero = text.find('\0'); zero != text.npos) {
+    throw Error(ErrorCode::kBadText, {std::string(file), options.base_offset + zero, {}},
+                "not valid JSON: a zero byte");
+  }
   Builder builder(file, options);
   try {
     Json::sax_parse(text, &builder, Json::input_format_t::json, /*strict=*/true, options.comments);

@@ -98,6 +98,7 @@ TEST(Json, RefusesWhatIsAmbiguousOrDeep) {
   EXPECT_QUERN_ERROR(ParseJson("[NaN]", "f"), ErrorCode::kBadText);
   EXPECT_QUERN_ERROR(ParseJson("[1e400]", "f"), ErrorCode::kBadText);
   EXPECT_QUERN_ERROR(ParseJson("", "f"), ErrorCode::kBadText);
+  EXPECT_QUERN_ERROR(ParseJson(std::string_view("{}\0x", 4), "f"), ErrorCode::kBadText);
   EXPECT_QUERN_ERROR(ParseJson(std::string(100'000, '['), "f"), ErrorCode::kLimitExceeded);
   EXPECT_EQ(ParseJson("\xef\xbb\xbf{\"a\":[1,2]}", "f")["a"][1], 2);
 }
