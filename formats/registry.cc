@@ -5,7 +5,9 @@
 
 #include "formats/core/error.h"
 #include "formats/gguf/gguf_reader.h"
+#include "formats/huggingface/folder_reader.h"
 #include "formats/reader.h"
+#include "formats/safetensors/safetensors_reader.h"
 
 namespace quern::formats {
 namespace {
@@ -15,6 +17,8 @@ namespace fs = std::filesystem;
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
     gguf::kFormat,
+    safetensors::kFormat,
+    huggingface::kFormat,
 };
 
 Probe MakeProbe(const fs::path& path) {
