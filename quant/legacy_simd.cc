@@ -197,7 +197,7 @@ void QuantizeQ8_0(const float* weights, uint8_t* blocks, size_t rows, size_t col
   for (size_t i = 0; i < rows * columns; i += kBlock, blocks += kQ8_0Bytes) {
     const float* x = weights + i;
     const Range range = FindRange(x, 0.0f, 0.0f);
-    const float scale = HWY_MAX(range.max, -range.min) / 127.0f;
+    const float scale = std::fabs(HWY_MAX(range.max, -range.min)) / 127.0f;  // no -0
     const VF inverse = hn::Set(df, Reciprocal(scale));
     Store16(blocks, F32ToF16(scale));
     for (size_t j = 0; j < kBlock; j += hn::Lanes(df)) {
