@@ -87,7 +87,7 @@ HWY_INLINE VI Truncate(VF value) {
 // Bits 0 .. lanes-1: whether the lane is above 15.
 HWY_INLINE uint32_t FifthBits(VI quants) {
   const DI di;
-  uint8_t bytes[4] = {};
+  uint8_t bytes[8] = {};  // StoreMaskBits may write eight
   hn::StoreMaskBits(di, hn::Gt(quants, hn::Set(di, 15)), bytes);
   uint32_t bits;
   std::memcpy(&bits, bytes, sizeof(bits));
