@@ -71,52 +71,56 @@ uint64_t PaddedEnd(const TensorInfo& tensor, uint64_t alignment) {
   return AlignUp(tensor.offset + tensor.bytes, alignment);
 }
 
-// What is wrong with offsets that are not the running sum that they must be; `first` is the first
-// tensor that differs.
-Error BadPlaces(const Header& header, const TensorInfo& first, const std::string& file,
-                uint64_t data_bytes) {
-  const auto fail = [&](ErrorCode code, const TensorInfo& tensor, std::string_view message) {
-    return Error(code, {file, {}, tensor.name}, message);
-  };
-  if (first.offset % header.alignment != 0) {
-    return fail(
-        ErrorCode::kBadValue, first,
-        fmt::format("its data offset {} is no multiple of the alignment {}; write the file again",
-                    first.offset, header.alignment));
-  }
+Error PlaceError(ErrorCode code, const std::string& file, const TensorInfo& tensor,
+                 std::string_view message) {
+  return Error(code, {file, {}, tensor.name}, message);
+}
+
+// Data inside the file that does not tile it; `first` is the first tensor out of its place.
+Error BadTiling(const Header& header, const TensorInfo& first, const std::string& file) {
   std::vector<const TensorInfo*> by_offset;
-  for (const auto& tensor : header.tensors) {
-    if (tensor.offset > data_bytes || tensor.bytes > data_bytes - tensor.offset) {
-      return fail(
-          ErrorCode::kOutOfBounds, tensor,
-          fmt::format("{} bytes at data offset {} leave the data of {} bytes; the file is damaged",
-                      tensor.bytes, tensor.offset, data_bytes));
-    }
-    by_offset.push_back(&tensor);
-  }
+  for (const auto& tensor : header.tensors) by_offset.push_back(&tensor);
   std::stable_sort(by_offset.begin(), by_offset.end(),
                    [](const TensorInfo* a, const TensorInfo* b) { return a->offset < b->offset; });
   uint64_t end = 0, padded_end = 0;
   for (const TensorInfo* tensor : by_offset) {
     if (tensor->offset < end) {
-      return fail(
-          ErrorCode::kOverlap, *tensor,
-          fmt::format("its data at data offset {} begins before the tensor before it ends; the "
-                      "file is damaged",
-                      tensor->offset));
+      return PlaceError(ErrorCode::kOverlap, file, *tensor,
+                        fmt::format("its data at data offset {} begins before the tensor before it "
+                                    "ends; the file is damaged",
+                                    tensor->offset));
     }
     if (tensor->offset > padded_end) {
-      return fail(ErrorCode::kUnusedBytes, *tensor,
-                  fmt::format("a hole of {} bytes before its data; write the file again",
-                              tensor->offset - end));
+      return PlaceError(ErrorCode::kUnusedBytes, file, *tensor,
+                        fmt::format("a hole of {} bytes before its data; write the file again",
+                                    tensor->offset - end));
     }
     end = tensor->offset + tensor->bytes;
     padded_end = PaddedEnd(*tensor, header.alignment);
   }
-  return fail(
-      ErrorCode::kBadValue, first,
-      "its data is unaligned or not in the order of the tensor list, which llama.cpp refuses; "
-      "write the file again");
+  return PlaceError(ErrorCode::kBadValue, file, first,
+                    "its data is unaligned or not in the order of the tensor list, which llama.cpp "
+                    "refuses; write the file again");
+}
+
+// What is wrong with offsets that are not the running sum that they must be; `first` is the first
+// tensor that differs.
+Error BadPlaces(const Header& header, const TensorInfo& first, const std::string& file,
+                uint64_t data_bytes) {
+  if (first.offset % header.alignment != 0) {
+    return PlaceError(ErrorCode::kBadValue, file, first,
+                      fmt::format("its data offset {} is no multiple of the alignment {}; write "
+                                  "the file again",
+                                  first.offset, header.alignment));
+  }
+  for (const auto& tensor : header.tensors) {
+    if (tensor.offset <= data_bytes && tensor.bytes <= data_bytes - tensor.offset) continue;
+    return PlaceError(ErrorCode::kOutOfBounds, file, tensor,
+                      fmt::format("{} bytes at data offset {} leave the data of {} bytes; the file "
+                                  "is damaged",
+                                  tensor.bytes, tensor.offset, data_bytes));
+  }
+  return BadTiling(header, first, file);
 }
 
 // `reader` stands where the content ends; at most `padding` bytes may follow.

@@ -186,6 +186,32 @@ void HeaderParser::ReadMetadata(uint64_t count) {
   }
 }
 
+template <typename T>
+T HeaderParser::ReadOne(std::string_view key) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    return ReadText(kMaxStringBytes, key);
+  } else if constexpr (std::is_same_v<T, bool>) {
+    const auto byte = reader_.Read<uint8_t>(key);
+    if (byte <= 1) return byte == 1;
+    throw reader_.Fail(ErrorCode::kBadValue, key,
+                       fmt::format("a bool stored as {}; 0 and 1 are allowed", byte));
+  } else {
+    return reader_.Read<T>(key);
+  }
+}
+
+template <typename T>
+std::vector<T> HeaderParser::ReadItems(uint64_t count, std::string_view key) {
+  if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, bool>) {
+    std::vector<T> items;
+    items.reserve(count);
+    for (uint64_t i = 0; i < count; ++i) items.push_back(ReadOne<T>(key));
+    return items;
+  } else {
+    return reader_.ReadArray<T>(count, key);
+  }
+}
+
 ValueType HeaderParser::ReadValueType(std::string_view key) {
   const auto id = reader_.Read<uint32_t>(key);
   if (id < kValueTypeCount) return static_cast<ValueType>(id);
@@ -221,32 +247,6 @@ Array HeaderParser::ReadArray(std::string_view key) {
   }
   return WithType(
       type, [&]<typename T>(std::type_identity<T>) { return Array{ReadItems<T>(count, key)}; });
-}
-
-template <typename T>
-T HeaderParser::ReadOne(std::string_view key) {
-  if constexpr (std::is_same_v<T, std::string>) {
-    return ReadText(kMaxStringBytes, key);
-  } else if constexpr (std::is_same_v<T, bool>) {
-    const auto byte = reader_.Read<uint8_t>(key);
-    if (byte <= 1) return byte == 1;
-    throw reader_.Fail(ErrorCode::kBadValue, key,
-                       fmt::format("a bool stored as {}; 0 and 1 are allowed", byte));
-  } else {
-    return reader_.Read<T>(key);
-  }
-}
-
-template <typename T>
-std::vector<T> HeaderParser::ReadItems(uint64_t count, std::string_view key) {
-  if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, bool>) {
-    std::vector<T> items;
-    items.reserve(count);
-    for (uint64_t i = 0; i < count; ++i) items.push_back(ReadOne<T>(key));
-    return items;
-  } else {
-    return reader_.ReadArray<T>(count, key);
-  }
 }
 
 void HeaderParser::ReadTensors(uint64_t count) {
