@@ -51,7 +51,10 @@ void PlanConversion(const OutputModel& model, TensorType type, WritePlan& plan) 
 // A GGUF source under "auto": every tensor as it is.
 void PlanCopy(const OutputModel& model, WritePlan& plan) {
   for (size_t i = 0; i < model.tensors.size(); ++i) {
-    plan.tensors.push_back({.tensor = i, .type = model.tensors[i].value.type, .reason = "copied"});
+    plan.tensors.push_back({.tensor = i,
+                            .type = model.tensors[i].value.type,
+                            .shape = model.tensors[i].value.shape,
+                            .reason = "copied"});
   }
   plan.type_name = "COPY";
 }
@@ -72,10 +75,13 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
   const auto choices = quant::ChooseTypes(*options.file_type, quant::FactsFrom(model.metadata),
                                           ordered, options.recipe);
   for (size_t k = 0; k < order.size(); ++k) {
-    PlannedTensor planned{.tensor = order[k],
-                          .type = choices[k].type,
-                          .reason = choices[k].reason,
-                          .fallback = choices[k].fallback};
+    PlannedTensor planned{
+        .tensor = order[k],
+        .type = choices[k].type,
+        // llama.cpp's quantizer drops outer dimensions of 1; its converter does not
+        .shape = formats::gguf::WithoutOuterOnes(ordered[k].shape),
+        .reason = choices[k].reason,
+        .fallback = choices[k].fallback};
     // Rounding that a stored intermediate file would have done, where it does anything.
     const TensorType stored = ordered[k].type;
     const TensorType value = model.tensors[order[k]].value.type;
@@ -94,7 +100,7 @@ void LayOut(const OutputModel& model, WritePlan& plan) {
   for (const PlannedTensor& planned : plan.tensors) {
     const OutputTensor& tensor = model.tensors[planned.tensor];
     RequireDecoder(tensor, planned.type);
-    specs.push_back({tensor.name, tensor.value.shape, planned.type});
+    specs.push_back({tensor.name, planned.shape, planned.type});
   }
   formats::gguf::Layout layout = formats::gguf::LayOut(plan.metadata, specs);
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
@@ -151,9 +157,9 @@ Json PlanToJson(const OutputModel& model, const WritePlan& plan) {
   Json tensors = Json::array();
   for (const PlannedTensor& planned : plan.tensors) {
     const OutputTensor& tensor = model.tensors[planned.tensor];
-    Json entry = {{"name", tensor.name},         {"type", Name(planned.type)},
-                  {"shape", tensor.value.shape}, {"offset", planned.offset},
-                  {"bytes", planned.bytes},      {"source", Describe(tensor.value)},
+    Json entry = {{"name", tensor.name},     {"type", Name(planned.type)},
+                  {"shape", planned.shape},  {"offset", planned.offset},
+                  {"bytes", planned.bytes},  {"source", Describe(tensor.value)},
                   {"reason", planned.reason}};
     if (planned.via) entry["via"] = Name(*planned.via);
     tensors.push_back(std::move(entry));

@@ -30,6 +30,7 @@ struct PlanOptions {
 struct PlannedTensor {
   size_t tensor = 0;  // index into OutputModel::tensors
   TensorType type = TensorType::kF32;
+  Shape shape;                    // as it is stored
   std::optional<TensorType> via;  // weights are rounded to this type before they become blocks
   std::string reason;             // the rule that chose `type`
   bool fallback = false;          // the row size forced another type than the recipe's
