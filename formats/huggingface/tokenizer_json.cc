@@ -106,6 +106,7 @@ class TokenizerParser {
     } else {
       ParseVocab(*vocab, model);
     }
+    ids_.reserve(model.vocab.size());
     for (const VocabToken& token : model.vocab) {
       if (!ids_.emplace(token.text, token.id).second) {
         throw Fail(ErrorCode::kDuplicate, "model.vocab",

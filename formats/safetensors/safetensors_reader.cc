@@ -156,22 +156,26 @@ Metadata ParseMetadata(const Json& json, std::string_view file) {
   return metadata;
 }
 
+// An empty tensor comes before the one that begins at the same byte.
+std::vector<const TensorInfo*> ByOffset(const std::vector<TensorInfo>& tensors) {
+  std::vector<const TensorInfo*> order;
+  for (const auto& tensor : tensors) order.push_back(&tensor);
+  std::sort(order.begin(), order.end(), [](const TensorInfo* a, const TensorInfo* b) {
+    return std::pair(a->offset, a->bytes) < std::pair(b->offset, b->bytes);
+  });
+  return order;
+}
+
 // Tensors must tile the data: [0, a), [a, b), ... up to its end. `tensors` have offsets into the
 // data, and are given in any order.
 void CheckTiling(const std::vector<TensorInfo>& tensors, uint64_t data_begin, uint64_t data_bytes,
                  std::string_view file) {
-  std::vector<const TensorInfo*> order;
-  for (const auto& tensor : tensors) order.push_back(&tensor);
-  // An empty tensor comes before the one that begins at the same byte.
-  std::sort(order.begin(), order.end(), [](const TensorInfo* a, const TensorInfo* b) {
-    return std::pair(a->offset, a->bytes) < std::pair(b->offset, b->bytes);
-  });
   const auto fail = [&](ErrorCode code, uint64_t at, std::string subject, std::string_view what) {
     return Error(code, {std::string(file), data_begin + at, std::move(subject)}, what);
   };
   uint64_t end = 0;
   const TensorInfo* last = nullptr;
-  for (const TensorInfo* tensor : order) {
+  for (const TensorInfo* tensor : ByOffset(tensors)) {
     if (tensor->offset + tensor->bytes > data_bytes) {
       throw fail(
           ErrorCode::kTruncated, tensor->offset, tensor->name,
