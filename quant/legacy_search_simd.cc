@@ -68,19 +68,30 @@ struct ScaleSums {
   Wide ll;
 };
 
+// kClampBelow: whether the quant can fall below -zero_point, see EvaluateCandidate.
+template <bool kClampBelow>
 HWY_INLINE Wide ScaleQuant(Wide v, int zero_point) {
-  return Min(Max(RoundSmall(v), Splat(static_cast<float>(-zero_point))),
-             Splat(static_cast<float>(zero_point - 1)));
+  Wide l = RoundSmall(v);
+  if constexpr (kClampBelow) l = Max(l, Splat(static_cast<float>(-zero_point)));
+  return Min(l, Splat(static_cast<float>(zero_point - 1)));
 }
 
+template <bool kClampBelow>
 HWY_INLINE ScaleSums EvaluateScale(const Lanes& lanes, Wide inverse, int zero_point) {
   ScaleSums sums{Splat(0), Splat(0)};
   for (size_t i = 0; i < kBlock; ++i) {
-    const Wide l = ScaleQuant(inverse * At(lanes.x, i), zero_point);
+    const Wide l = ScaleQuant<kClampBelow>(inverse * At(lanes.x, i), zero_point);
     sums.xl = sums.xl + At(lanes.wx, i) * l;
     sums.ll = sums.ll + At(lanes.w, i) * l * l;
   }
   return sums;
+}
+
+// With inverse = -(zero_point + 0.1 step) / extreme no product exceeds zero_point + 0.1 step in
+// size by more than rounding, so that below step 5 it is rounded to -zero_point at the least.
+HWY_INLINE ScaleSums EvaluateCandidate(const Lanes& lanes, Wide inverse, int zero_point, int step) {
+  return step < 5 ? EvaluateScale<false>(lanes, inverse, zero_point)
+                  : EvaluateScale<true>(lanes, inverse, zero_point);
 }
 
 HWY_INLINE LaneFit SearchScale(Lanes& lanes, int zero_point) {
@@ -94,13 +105,13 @@ HWY_INLINE LaneFit SearchScale(Lanes& lanes, int zero_point) {
   extreme = Select(dead, Splat(1), extreme);
 
   Wide best_inverse = Splat(ScaleCandidate(zero_point, 0)) / extreme;
-  ScaleSums sums = EvaluateScale(lanes, best_inverse, zero_point);
+  ScaleSums sums = EvaluateCandidate(lanes, best_inverse, zero_point, 0);
   Wide scale = Select(sums.ll == zero, zero, sums.xl / sums.ll);
   Wide best_gain = scale * sums.xl;
   for (int step = -kScaleSteps; step <= kScaleSteps; ++step) {
     if (step == 0) continue;
     const Wide inverse = Splat(ScaleCandidate(zero_point, step)) / extreme;
-    sums = EvaluateScale(lanes, inverse, zero_point);
+    sums = EvaluateCandidate(lanes, inverse, zero_point, step);
     const WideMask better = (sums.ll > zero) & (sums.xl * sums.xl > best_gain * sums.ll);
     const Wide candidate = sums.xl / sums.ll;
     scale = Select(better, candidate, scale);
@@ -108,7 +119,7 @@ HWY_INLINE LaneFit SearchScale(Lanes& lanes, int zero_point) {
     best_inverse = Select(better, inverse, best_inverse);
   }
   for (size_t i = 0; i < kBlock; ++i) {
-    const Wide l = ScaleQuant(best_inverse * At(lanes.x, i), zero_point);
+    const Wide l = ScaleQuant<true>(best_inverse * At(lanes.x, i), zero_point);
     Put(lanes.l, i, Select(dead, zero, l + Splat(static_cast<float>(zero_point))));
   }
   return {Select(dead, zero, scale), zero};
@@ -309,20 +320,22 @@ namespace {
 
 HWY_EXPORT(QuantizeBatch);
 
-// MeanSquare of several rows at once: each sum is a chain of dependent additions, eight of them
-// overlap. False if one is not finite.
+// MeanSquare of all rows of the batch. A sum is a chain of dependent additions; eight of them run
+// side by side, those of missing rows over the last row. False if one is not finite.
 bool FindMeanSquares(SearchBatch& batch) {
+  const float* rows[kRowsPerBatch];
+  for (size_t r = 0; r < kRowsPerBatch; ++r) {
+    rows[r] = batch.weights + std::min(r, batch.rows - 1) * batch.columns;
+  }
   float sums[kRowsPerBatch] = {};
   for (size_t column = 0; column < batch.columns; ++column) {
-    for (size_t row = 0; row < batch.rows; ++row) {
-      const float x = batch.weights[row * batch.columns + column];
-      sums[row] += x * x;
-    }
+#pragma GCC unroll 8
+    for (size_t r = 0; r < kRowsPerBatch; ++r) sums[r] += rows[r][column] * rows[r][column];
   }
   bool finite = true;
-  for (size_t row = 0; row < batch.rows; ++row) {
-    batch.mean_squares[row] = sums[row] / static_cast<float>(batch.columns);
-    finite = finite && std::isfinite(batch.mean_squares[row]);
+  for (size_t r = 0; r < kRowsPerBatch; ++r) {
+    batch.mean_squares[r] = sums[r] / static_cast<float>(batch.columns);
+    finite = finite && std::isfinite(batch.mean_squares[r]);
   }
   return finite;
 }

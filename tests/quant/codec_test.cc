@@ -287,7 +287,9 @@ TEST_P(CodecSlowTest, ReferenceEqualsGgmlOnTenMillionWeights) {
       SCOPED_TRACE(std::string(testing::Name(distribution)) + ", seed " + std::to_string(seed));
       testing::FillWeights(distribution, seed, matrix.weights);
       if (with_imatrix) {
-        const Importance importance = seed % 3 == 0 ? Importance::kWithZeros : Importance::kSquares;
+        // Eight distributions and five importances: every pair occurs.
+        const Importance importance =
+            testing::kImportances[seed % std::size(testing::kImportances)];
         matrix.imatrix = testing::MakeImportance(importance, seed, kColumns);
       }
       oracle->Quantize(codec().type, matrix.weights.data(), expected.data(), kRows, kColumns,
