@@ -21,7 +21,8 @@
 
 namespace quern::converters {
 
-// "when": every named value is one of these (or, for a bool, is there at all).
+// "when": every named value is one of these; or, for a bool, is something at all: there, and not
+// zero, false or empty.
 struct Condition {
   std::string name;
   std::variant<bool, std::vector<Json>> accepted;

@@ -115,6 +115,14 @@ std::optional<Value> ValueAs(const Json& json, ValueType type) {
   }
 }
 
+// Not false, zero or empty: what Python's converters test where a config says "if".
+bool IsSomething(const Json& value) {
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_number()) return value.get<double>() != 0;
+  if (value.is_string()) return !value.get_ref<const std::string&>().empty();
+  return !value.empty();
+}
+
 }  // namespace
 
 std::string HfArchitecture(const Json& config, const std::string& file) {
@@ -176,6 +184,11 @@ const Json* Hyperparameters::InConfig(std::string_view path) const {
   }
 }
 
+bool Hyperparameters::IsDefined(std::string_view name) const {
+  return std::any_of(architecture_.values.begin(), architecture_.values.end(),
+                     [&](const NamedValue& value) { return value.name == name; });
+}
+
 std::optional<Json> Hyperparameters::Find(std::string_view name, int depth) const {
   if (depth > kMaxDepth) {
     throw Error(ErrorCode::kBadValue, {architecture_.file, {}, std::string(name)},
@@ -195,10 +208,10 @@ std::optional<Json> Hyperparameters::ValueOf(const ValueRule& rule, std::string_
   std::optional<Json> value;
   for (const auto& name : rule.from) {
     // A definition named like the key of the config that it reads means that key.
-    if (const Json* in_config = InConfig(name)) {
-      value = *in_config;
-    } else if (name != subject) {
+    if (name != subject && IsDefined(name)) {
       value = Find(name, depth + 1);
+    } else if (const Json* in_config = InConfig(name)) {
+      value = *in_config;
     }
     if (value) break;
   }
@@ -253,7 +266,7 @@ bool Hyperparameters::Holds(const Conditions& conditions, int depth) const {
   for (const auto& condition : conditions) {
     const auto value = Find(condition.name, depth + 1);
     if (const bool* present = std::get_if<bool>(&condition.accepted)) {
-      if (value.has_value() != *present) return false;
+      if ((value && IsSomething(*value)) != *present) return false;
       continue;
     }
     const auto& accepted = std::get<std::vector<Json>>(condition.accepted);
@@ -275,15 +288,16 @@ uint64_t Hyperparameters::Count(std::string_view name) const {
 
 void Hyperparameters::AppendKeys(Metadata& metadata) const {
   for (const auto& key : architecture_.keys) {
-    const auto json = ValueOf(key.rule, key.key);
+    const std::string name = FullKey(architecture_, key.key);
+    const auto json = ValueOf(key.rule, name);
     if (!json) continue;
     auto value = ValueAs(*json, key.type);
     if (!value) {
-      throw Error(ErrorCode::kBadValue, {file_, {}, key.key},
+      throw Error(ErrorCode::kBadValue, {file_, {}, name},
                   fmt::format("{} is no {}; correct the config", Printable(json->dump()),
                               ValueTypeName(key.type)));
     }
-    metadata.Set(FullKey(architecture_, key.key), std::move(*value));
+    metadata.Set(name, std::move(*value));
   }
 }
 

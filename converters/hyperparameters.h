@@ -55,6 +55,7 @@ class Hyperparameters {
   double Number(std::string_view name, int depth) const;
   double Compute(std::string_view formula, int depth) const;
   bool Holds(const Conditions& conditions, int depth) const;
+  bool IsDefined(std::string_view name) const;
   const Json* InConfig(std::string_view path) const;
   void DeriveRope();
 
