@@ -117,7 +117,7 @@ void AddReferences(const Json& card, std::initializer_list<const char*> keys, co
 void AddToList(const Json& card, const char* key, const char* fact, Facts& facts) {
   const auto at = card.find(key);
   if (at == card.end() || at->is_null()) return;
-  Json& list = facts[fact];
+  Json& list = facts.try_emplace(fact, Json::array()).first->second;
   if (at->is_string()) list.push_back(*at);
   if (at->is_array()) list.insert(list.end(), at->begin(), at->end());
 }
