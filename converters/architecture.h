@@ -1,0 +1,125 @@
+// Architectures as data: what a file in converters/architectures/ (or --architecture FILE) says.
+//
+// docs/architectures.md describes the file format for those who write one. Here is its content
+// after parsing: checked against the schema, `extends` resolved, every formula and pattern known to
+// parse. What the names mean for one model is hyperparameters.h (values) and mapper.h (tensors).
+#ifndef QUERN_CONVERTERS_ARCHITECTURE_H_
+#define QUERN_CONVERTERS_ARCHITECTURE_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "formats/core/json.h"
+#include "formats/core/metadata.h"
+
+namespace quern::converters {
+
+// "when": every named value is one of these; or, for a bool, is something at all: there, and not
+// zero, false or empty.
+struct Condition {
+  std::string name;
+  std::variant<bool, std::vector<Json>> accepted;
+};
+using Conditions = std::vector<Condition>;
+
+// Where a value comes from, in the order in which the parts are tried.
+struct ValueRule {
+  std::vector<std::string> from;                  // the first of these that the config has decides
+  std::string compute;                            // a formula (formula.h)
+  std::optional<Json> fallback;                   // "default"
+  std::vector<std::pair<std::string, Json>> map;  // text values to what is stored
+  bool optional = false;                          // no value: no key, instead of an error
+  Conditions when;
+};
+
+struct NamedValue {
+  std::string name;
+  ValueRule rule;
+};
+
+struct KeyRule {
+  std::string key;  // "context_length" stands for "<name>.context_length"; see FullKey
+  ValueType type = ValueType::kUint32;
+  ValueRule rule;
+};
+
+// One step of "apply", in order.
+struct TensorStep {
+  enum class Kind : uint8_t { kTranspose, kAddOne, kPermuteRope, kUngroup };
+  Kind kind;
+  std::string count;   // kPermuteRope: named number of heads; kUngroup: of groups
+  uint64_t parts = 0;  // kUngroup: parts of each group
+};
+
+struct TensorRule {
+  enum class Kind : uint8_t {
+    kFrom,    // one source tensor
+    kStack,   // one per expert
+    kValues,  // a list of numbers in the config
+    kLlama3RopeFactors,
+  };
+  std::string target;  // "blk.{i}.attn_q.weight"
+  Kind kind = Kind::kFrom;
+  std::vector<std::string> sources;    // patterns; kValues: the name of the list
+  std::string count = "expert_count";  // kStack: named number of experts
+  std::string group;                   // kStack: rules of one group are emitted together
+  std::vector<TensorStep> apply;
+  std::vector<std::string> shape;  // formulas for the target's shape, outermost first; may be empty
+  bool optional = false;
+  Conditions when;
+};
+
+struct Architecture {
+  std::string name;                  // value of general.architecture
+  std::string file;                  // "llama.jsonc" of this build, or a path
+  std::vector<std::string> accepts;  // values of config.json's "architectures"
+  std::string tokenizer = "auto";    // tokenizer_metadata.h
+  std::string optional_prefix;       // source names may lack this
+  std::vector<std::string> strip;    // taken out of source names wherever it stands
+  std::vector<NamedValue> values;    // "hyperparameters"
+  std::vector<KeyRule> keys;         // in the order of the output
+  std::vector<TensorRule> tensors;
+  std::vector<std::string> ignore;    // globs
+  std::vector<std::string> keep_f32;  // patterns of targets, beside the rules for all
+};
+
+// Keys of the groups general. and tokenizer. are complete, others belong to the architecture.
+std::string FullKey(const Architecture& architecture, std::string_view key);
+
+// Parses one file's text. `known` are the architectures that it may extend. Throws kBadText,
+// kDuplicate, kBadValue, kMissing with the file and the path of the key within it.
+Architecture ParseArchitecture(std::string_view text, const std::string& file,
+                               std::span<const Architecture> known);
+
+// Those of this build, parsed once; bases that others extend included (they accept nothing).
+std::span<const Architecture> BuiltInArchitectures();
+
+// The first of `files` (in order), else of this build, that accepts `hf_name`. Throws kUnsupported
+// with the nearest known names.
+Architecture FindArchitecture(std::string_view hf_name,
+                              std::span<const std::filesystem::path> files);
+
+// For `quern architectures`.
+struct ArchitectureInfo {
+  std::string name;
+  std::vector<std::string> accepts;
+};
+std::span<const ArchitectureInfo> Architectures();
+
+// A built-in file's text, from the CMake-generated source.
+struct ArchitectureFile {
+  std::string_view name;
+  std::string_view text;
+};
+std::span<const ArchitectureFile> ArchitectureFiles();
+
+}  // namespace quern::converters
+
+#endif  // QUERN_CONVERTERS_ARCHITECTURE_H_

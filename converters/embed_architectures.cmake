@@ -1,0 +1,11 @@
+# cmake -DFILES=a.jsonc;b.jsonc -DOUT=x.cc -P embed_architectures.cmake
+set(text "#include \"converters/architecture.h\"\n\nnamespace quern::converters {\n\n")
+string(APPEND text "std::span<const ArchitectureFile> ArchitectureFiles() {\n")
+string(APPEND text "  static constexpr ArchitectureFile kFiles[] = {\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME)
+  file(READ ${file} content)
+  string(APPEND text "      {\"${name}\", R\"jsonc(${content})jsonc\"},\n")
+endforeach()
+string(APPEND text "  };\n  return kFiles;\n}\n\n}  // namespace quern::converters\n")
+file(WRITE ${OUT} "${text}")

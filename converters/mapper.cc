@@ -1,0 +1,390 @@
+#include "converters/mapper.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <numbers>
+#include <set>
+#include <utility>
+
+#include "converters/name_pattern.h"
+#include "formats/core/error.h"
+
+namespace quern::converters {
+namespace {
+
+// Never used by llama.cpp, whatever the architecture: causal masks and rotary tables that older
+// checkpoints store as buffers.
+constexpr std::array<std::string_view, 3> kBuffers = {"*.attention.masked_bias", "*.attention.bias",
+                                                      "*.rotary_emb.inv_freq"};
+
+// Base of the frequencies that llama3 scaling bends, per pair of a head's dimensions, in single
+// precision and in the order of operations of the formula's published implementation: the values
+// end up in the file, so every rounding counts.
+std::vector<float> Llama3RopeFactors(const Hyperparameters& h) {
+  const auto number = [&](const char* name, double otherwise) {
+    return h.Find(name) ? h.Number(name) : otherwise;
+  };
+  const double dimensions =
+      h.Find("head_dim") ? h.Number("head_dim")
+                         : std::floor(h.Number("hidden_size") / h.Number("num_attention_heads"));
+  const auto base = static_cast<float>(number("$rope.rope_theta", 10000));
+  const double low = number("$rope.low_freq_factor", 1), high = number("$rope.high_freq_factor", 4);
+  const auto factor = static_cast<float>(number("$rope.factor", 8));
+  // llama.cpp reads this from the top level, where few models have it.
+  const double context = number("original_max_position_embeddings", 8192);
+  if (!(dimensions >= 2 && dimensions <= 65536) || low <= 0 || high <= 0 || low == high) {
+    throw Error(ErrorCode::kBadValue, {h.file(), {}, "rope_scaling"},
+                "the llama3 scaling's factors or the head size make no sense; correct the config");
+  }
+  std::vector<float> factors;
+  for (int i = 0; i < static_cast<int>(dimensions); i += 2) {
+    const float exponent = static_cast<float>(i) / static_cast<float>(dimensions);
+    const float frequency = 1.0f / std::pow(base, exponent);
+    const float wavelength = (1.0f / frequency) * static_cast<float>(2 * std::numbers::pi);
+    if (wavelength < static_cast<float>(context / high)) {
+      factors.push_back(1.0f);
+    } else if (wavelength > static_cast<float>(context / low)) {
+      factors.push_back(factor);
+    } else {
+      const float smooth =
+          ((1.0f / wavelength) * static_cast<float>(context) - static_cast<float>(low)) /
+          static_cast<float>(high - low);
+      factors.push_back(1.0f / ((1.0f - smooth) / factor + smooth));
+    }
+  }
+  return factors;
+}
+
+std::vector<float> ListedValues(const TensorRule& rule, const Hyperparameters& h) {
+  const std::string& name = rule.sources.at(0);
+  const auto list = h.Find(name);
+  if (!list || !list->is_array()) {
+    throw Error(
+        ErrorCode::kMissing, {h.file(), {}, name},
+        fmt::format("must be a list of numbers, for {}; add it to the config", rule.target));
+  }
+  std::vector<float> values;
+  for (const auto& item : *list) {
+    if (!item.is_number()) {
+      throw Error(ErrorCode::kBadValue, {h.file(), {}, name},
+                  fmt::format("{} is no number; correct the config", Printable(item.dump())));
+    }
+    values.push_back(static_cast<float>(item.get<double>()));
+  }
+  return values;
+}
+
+// Rows that come as groups of `parts` parts, one group after the other, sorted by part: all groups'
+// first parts, then all second parts, ... (GPT-NeoX keeps q, k and v together per head.)
+Expression Ungroup(Expression input, uint64_t groups, uint64_t parts) {
+  const uint64_t rows = input.shape.empty() ? 0 : input.shape[0];
+  if (groups == 0 || rows % groups != 0 || rows / groups % parts != 0) {
+    throw Error(ErrorCode::kBadShape, {{}, {}, Describe(input)},
+                fmt::format("{} rows do not hold {} groups of {} equal parts; check the head "
+                            "count in the model's config",
+                            rows, groups, parts));
+  }
+  const uint64_t part_rows = rows / groups / parts;
+  std::vector<Expression> pieces;
+  for (uint64_t part = 0; part < parts; ++part) {
+    for (uint64_t group = 0; group < groups; ++group) {
+      pieces.push_back(Rows(input, (group * parts + part) * part_rows, part_rows));
+    }
+  }
+  return Concat(std::move(pieces));
+}
+
+class Mapper {
+ public:
+  Mapper(const ModelSource& source, const Architecture& architecture, const Hyperparameters& h)
+      : source_(source), architecture_(architecture), h_(h), blocks_(h.Count("block_count")) {
+    for (const auto& rule : architecture.tensors) {
+      if (h.Holds(rule.when)) rules_.push_back(&rule);
+    }
+  }
+
+  MappedTensors Run() {
+    for (const TensorRule* rule : rules_) {
+      if (rule->kind == TensorRule::Kind::kValues) {
+        Emit(*rule, rule->target, Constant(ListedValues(*rule, h_)));
+      } else if (rule->kind == TensorRule::Kind::kLlama3RopeFactors) {
+        Emit(*rule, rule->target, Constant(Llama3RopeFactors(h_)));
+      }
+    }
+    bool typed = false;
+    for (const auto& tensor : source_.tensors()) {
+      const std::string name = Canonical(tensor.name);
+      if (Ignored(tensor.name) || Ignored(name)) {
+        ++ignored_;
+        continue;
+      }
+      // The precision of the first matrix that has one (config.json's torch_dtype is often wrong).
+      if (!typed && tensor.shape.size() >= 2 &&
+          (tensor.type == TensorType::kF16 || tensor.type == TensorType::kBF16)) {
+        typed = true;
+        result_.auto_type = tensor.type;
+      }
+      Take(tensor, name);
+    }
+    CheckComplete();
+    if (ignored_ > 0) {
+      result_.notes.push_back(fmt::format("{} tensors that {} has no use for were left out",
+                                          ignored_, architecture_.name));
+    }
+    return std::move(result_);
+  }
+
+ private:
+  struct Place {
+    uint64_t block = 0, expert = 0;
+    auto operator<=>(const Place&) const = default;
+  };
+
+  // The name as the patterns mean it: `strip` texts taken out, the optional prefix in place.
+  std::string Canonical(std::string name) const {
+    for (const auto& text : architecture_.strip) {
+      for (size_t at; (at = name.find(text)) != std::string::npos;) name.erase(at, text.size());
+    }
+    return name;
+  }
+
+  bool Ignored(const std::string& name) const {
+    const auto matches = [&](std::string_view pattern) { return MatchGlob(pattern, name); };
+    return std::any_of(kBuffers.begin(), kBuffers.end(), matches) ||
+           std::any_of(architecture_.ignore.begin(), architecture_.ignore.end(), matches);
+  }
+
+  std::optional<NameNumbers> Matches(const TensorRule& rule, const std::string& name) const {
+    if (rule.kind != TensorRule::Kind::kFrom && rule.kind != TensorRule::Kind::kStack) return {};
+    const std::string& prefix = architecture_.optional_prefix;
+    for (const std::string_view pattern : rule.sources) {
+      if (auto numbers = MatchName(pattern, name)) return numbers;
+      if (prefix.empty() || !pattern.starts_with(prefix)) continue;
+      if (auto numbers = MatchName(pattern.substr(prefix.size()), name)) return numbers;
+    }
+    return std::nullopt;
+  }
+
+  void Take(const TensorInfo& tensor, const std::string& name) {
+    const TensorRule* taker = nullptr;
+    NameNumbers numbers;
+    for (const TensorRule* rule : rules_) {
+      const auto matched = Matches(*rule, name);
+      if (!matched) continue;
+      if (taker) {
+        throw Error(ErrorCode::kDuplicate, {architecture_.file, {}, Printable(tensor.name)},
+                    fmt::format("meets the rules of both {} and {}; make their patterns disjoint",
+                                taker->target, rule->target));
+      }
+      taker = rule;
+      numbers = *matched;
+    }
+    const uint64_t experts =
+        taker && taker->kind == TensorRule::Kind::kStack ? h_.Count(taker->count) : 1;
+    if (!taker || numbers.block.value_or(0) >= std::max<uint64_t>(blocks_, 1) ||
+        numbers.expert.value_or(0) >= experts) {
+      unexpected_.push_back(Printable(tensor.name));
+      return;
+    }
+    const Place place{numbers.block.value_or(0), numbers.expert.value_or(0)};
+    if (!taken_[taker].emplace(place, &tensor).second) {
+      throw Error(
+          ErrorCode::kDuplicate, {source_.path().string(), {}, Printable(tensor.name)},
+          fmt::format("and {} both give {}; remove one of them",
+                      Printable(taken_[taker][place]->name), FillName(taker->target, numbers)));
+    }
+    if (taker->kind == TensorRule::Kind::kFrom) {
+      Emit(*taker, FillName(taker->target, numbers), Source(tensor));
+    } else {
+      EmitGroupIfComplete(*taker, place.block, experts);
+    }
+  }
+
+  // Experts of one group (gate, up, down) are emitted together, in the order of the file.
+  void EmitGroupIfComplete(const TensorRule& last, uint64_t block, uint64_t experts) {
+    std::vector<const TensorRule*> group;
+    for (const TensorRule* rule : rules_) {
+      if (rule->kind == TensorRule::Kind::kStack && rule->group == last.group) {
+        group.push_back(rule);
+      }
+    }
+    const auto all = [&](const TensorRule* rule) {
+      const auto& taken = taken_[rule];
+      const auto begin = taken.lower_bound({block, 0}), end = taken.lower_bound({block + 1, 0});
+      return static_cast<uint64_t>(std::distance(begin, end)) == experts;
+    };
+    if (!std::all_of(group.begin(), group.end(), all)) return;
+    for (const TensorRule* rule : group) {
+      std::vector<Expression> inputs;
+      for (uint64_t e = 0; e < experts; ++e) inputs.push_back(Source(*taken_[rule][{block, e}]));
+      Emit(*rule, FillName(rule->target, {.block = block, .expert = {}}), Stack(std::move(inputs)));
+    }
+  }
+
+  Expression Apply(const TensorStep& step, Expression value) const {
+    switch (step.kind) {
+      case TensorStep::Kind::kTranspose:
+        return Transpose(std::move(value));
+      case TensorStep::Kind::kAddOne:
+        return AddOne(std::move(value));
+      case TensorStep::Kind::kPermuteRope:
+        return PermuteRope(std::move(value), h_.Count(step.count));
+      case TensorStep::Kind::kUngroup:
+        return Ungroup(std::move(value), h_.Count(step.count), step.parts);
+    }
+    return value;
+  }
+
+  void Emit(const TensorRule& rule, std::string name, Expression value) {
+    for (const auto& step : rule.apply) value = Apply(step, std::move(value));
+    CheckShape(rule, name, value.shape);
+    const auto keeps = [&](const std::string& pattern) { return MatchName(pattern, name); };
+    const bool keep_f32 =
+        KeptInF32(name, value.shape) ||
+        std::any_of(architecture_.keep_f32.begin(), architecture_.keep_f32.end(), keeps);
+    result_.tensors.push_back({std::move(name), std::move(value), keep_f32});
+  }
+
+  void CheckShape(const TensorRule& rule, const std::string& name, const Shape& shape) const {
+    if (rule.shape.empty()) return;
+    if (shape.size() != rule.shape.size()) {
+      throw Error(ErrorCode::kBadShape, {source_.path().string(), {}, name},
+                  fmt::format("has {} dimensions instead of {}; the checkpoint is of another "
+                              "architecture than its config says",
+                              shape.size(), rule.shape.size()));
+    }
+    for (size_t i = 0; i < shape.size(); ++i) {
+      const double expected = h_.Compute(rule.shape[i]);
+      if (static_cast<double>(shape[i]) == expected) continue;
+      throw Error(ErrorCode::kBadValue, {h_.file(), {}, name},
+                  fmt::format("has shape [{}], but {} = {:.0f} by the config; one of the two is "
+                              "wrong or they belong to different models",
+                              fmt::join(shape, ", "), rule.shape[i], expected));
+    }
+  }
+
+  std::vector<std::string> Missing() const {
+    std::vector<std::string> missing;
+    for (const TensorRule* rule : rules_) {
+      const bool stack = rule->kind == TensorRule::Kind::kStack;
+      if (!stack && rule->kind != TensorRule::Kind::kFrom) continue;
+      const auto taken = taken_.find(rule);
+      if (rule->optional && (!stack || taken == taken_.end())) continue;
+      const std::string& pattern = rule->sources[0];
+      const uint64_t blocks = pattern.find("{i}") == std::string::npos ? 1 : blocks_;
+      const uint64_t experts = stack ? h_.Count(rule->count) : 1;
+      for (uint64_t b = 0; b < blocks; ++b) {
+        for (uint64_t e = 0; e < experts; ++e) {
+          if (taken != taken_.end() && taken->second.contains({b, e})) continue;
+          missing.push_back(FillName(pattern, {.block = b, .expert = e}));
+          if (missing.size() > kMaxListed) return missing;
+        }
+      }
+    }
+    return missing;
+  }
+
+  void CheckComplete() const {
+    const auto missing = Missing();
+    if (unexpected_.empty() && missing.empty()) return;
+    std::string message;
+    if (!unexpected_.empty()) {
+      message = fmt::format("{} has no rule for {} tensors: {}", architecture_.name,
+                            unexpected_.size(), fmt::join(unexpected_, ", "));
+    }
+    if (!missing.empty()) {
+      message += fmt::format(
+          "{}{}{} tensors are missing: {}{}", message.empty() ? "" : "; and ",
+          missing.size() > kMaxListed ? "more than " : "", std::min(missing.size(), kMaxListed),
+          fmt::join(missing.begin(),
+                    missing.begin() + static_cast<ptrdiff_t>(std::min(missing.size(), kMaxListed)),
+                    ", "),
+          missing.size() > kMaxListed ? ", ..." : "");
+    }
+    message +=
+        unexpected_.empty()
+            ? "; download the missing shards, or correct the config's layer and expert counts"
+            : "; docs/architectures.md says how to add rules to an architecture file";
+    throw Error(unexpected_.empty() ? ErrorCode::kMissing : ErrorCode::kUnexpected,
+                {source_.path().string(), {}, {}}, message);
+  }
+
+  // The config's counts are untrusted: a list is no longer than this.
+  static constexpr size_t kMaxListed = 1000;
+
+  const ModelSource& source_;
+  const Architecture& architecture_;
+  const Hyperparameters& h_;
+  const uint64_t blocks_;
+  std::vector<const TensorRule*> rules_;
+  std::map<const TensorRule*, std::map<Place, const TensorInfo*>> taken_;
+  std::vector<std::string> unexpected_;
+  size_t ignored_ = 0;
+  MappedTensors result_;
+};
+
+// By part of the name after "blk.N."; TENSOR_NAMES of gguf-py's constants.py.
+constexpr std::array<std::string_view, 19> kF32Patterns = {
+    "blk.{i}.ffn_gate_inp.weight",
+    "blk.{i}.ffn_gate_inp_shexp.weight",
+    "position_embd.weight",
+    "token_types.weight",
+    "blk.{i}.ssm_conv1d.weight",
+    "blk.{i}.ssm_conv1d_q.weight",
+    "blk.{i}.ssm_conv1d_k.weight",
+    "blk.{i}.ssm_conv1d_v.weight",
+    "blk.{i}.shortconv.conv.weight",
+    "blk.{i}.time_mix_first.weight",
+    "blk.{i}.time_mix_w1.weight",
+    "blk.{i}.time_mix_w2.weight",
+    "blk.{i}.time_mix_decay_w1.weight",
+    "blk.{i}.time_mix_decay_w2.weight",
+    "blk.{i}.time_mix_lerp_fused.weight",
+    "posnet.{i}.norm1.weight",
+    "posnet.{i}.norm2.weight",
+    "blk.{i}.altup_correct_coef.weight",
+    "blk.{i}.altup_predict_coef.weight",
+};
+
+}  // namespace
+
+bool KeptInF32(std::string_view name, const Shape& shape) {
+  if (shape.size() <= 1 || name.ends_with("_norm.weight")) return true;
+  if (!name.ends_with(".weight") && !name.ends_with(".lora_a") && !name.ends_with(".lora_b")) {
+    return true;
+  }
+  return std::any_of(kF32Patterns.begin(), kF32Patterns.end(), [&](std::string_view pattern) {
+    return MatchName(pattern, name).has_value();
+  });
+}
+
+ParameterCounts CountParameters(const std::vector<OutputTensor>& tensors) {
+  ParameterCounts counts;
+  uint64_t experts = 0, stacks = 0;
+  for (const auto& tensor : tensors) {
+    const Shape& shape = tensor.value.shape;
+    const uint64_t size = tensor.value.rows() * tensor.value.columns();
+    counts.total += size;
+    if (tensor.name.find("_exps.") != std::string::npos && shape.size() >= 3) {
+      const uint64_t count = shape[shape.size() - 3];
+      counts.expert += count > 0 ? size / count : 0;
+      experts += count;
+      ++stacks;
+    } else {
+      counts.shared += size;
+    }
+  }
+  counts.expert_count = stacks > 0 ? experts / stacks : 0;
+  return counts;
+}
+
+MappedTensors MapTensors(const ModelSource& source, const Architecture& architecture,
+                         const Hyperparameters& hyperparameters) {
+  return Mapper(source, architecture, hyperparameters).Run();
+}
+
+}  // namespace quern::converters
