@@ -3,8 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstring>
+#include <algorithm>
 #include <limits>
 #include <random>
 
@@ -145,8 +144,8 @@ class MemoryModel : public ModelSource {
   }
   std::string_view format() const override { return "memory"; }
   void Read(const TensorInfo& tensor, uint64_t offset, std::span<uint8_t> out) const override {
-    std::memcpy(out.data(), reinterpret_cast<const uint8_t*>(data_.at(tensor.name).data()) + offset,
-                out.size());
+    const auto* bytes = reinterpret_cast<const uint8_t*>(data_.at(tensor.name).data());
+    std::copy_n(bytes + offset, out.size(), out.data());
   }
   MemoryModel& Add(const std::string& name, Shape shape, std::vector<float> values,
                    TensorType type = TensorType::kF32) {
