@@ -6,7 +6,16 @@
 #include <cstdlib>
 #include <map>
 #include <numeric>
+
+// g++ 12 with -fsanitize=address takes members of libstdc++'s regex nodes for uninitialized.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <regex>
+#pragma GCC diagnostic pop
+#else
+#include <regex>
+#endif
 
 #include "formats/core/error.h"
 #include "quant/codec.h"
