@@ -1,20 +1,19 @@
-#include <vector>
-
 #include "quant/codec.h"
 #include "quant/codecs.h"
 
 namespace quern::quant {
-namespace {
 
 // The explicit list of codecs, in the order of TensorType.
-const std::vector<Codec> kCodecs = {};
-
-}  // namespace
-
-std::span<const Codec> Codecs() { return kCodecs; }
+std::span<const Codec> Codecs() {
+  static const Codec kCodecs[] = {
+      kF32Codec,  kF16Codec,  kBF16Codec, kF64Codec,  kQ4_0Codec,
+      kQ4_1Codec, kQ5_0Codec, kQ5_1Codec, kQ8_0Codec,
+  };
+  return kCodecs;
+}
 
 const Codec* FindCodec(TensorType type) {
-  for (const Codec& codec : kCodecs) {
+  for (const Codec& codec : Codecs()) {
     if (codec.type == type) return &codec;
   }
   return nullptr;
