@@ -87,13 +87,6 @@ void SearchQ6(const float* x, const float* importance, SubFits* fits, uint8_t* q
   }
 }
 
-bool AllBelow(const float* values, float limit) {
-  for (size_t j = 0; j < 16; ++j) {
-    if (std::fabs(values[j]) >= limit) return false;
-  }
-  return true;
-}
-
 // Quants for the scales that a reader will see.
 template <class Block>
 void Requantize(const float* x, const SubScales& scales, uint8_t* q) {
@@ -125,7 +118,7 @@ void QuantizeSuperblock(const float* x, const float* importance, Block* block) n
     SearchQ3(x, importance, &fits, q);
   } else {
     SearchQ6(x, importance, &fits, q);
-    if (AllBelow(fits.scale, kZeroSuperblock)) {
+    if (NoScale(fits)) {
       std::memset(block, 0, sizeof(*block));
       return;
     }

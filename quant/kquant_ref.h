@@ -23,9 +23,6 @@ void QuantizeKReference(const float* weights, uint8_t* blocks, size_t rows, size
 template <class Block>
 void DequantizeKReference(const uint8_t* blocks, float* weights, size_t count) noexcept;
 
-// A superblock without any scale: Q6_K stores zeros, and only zeros, then.
-inline constexpr float kZeroSuperblock = 1e-15f;
-
 }  // namespace quern::quant
 
 #endif  // QUERN_QUANT_KQUANT_REF_H_

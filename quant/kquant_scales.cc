@@ -139,6 +139,8 @@ void QuantizeScales(const SubFits& fits, bool weighted, Q5KBlock* block) {
 }
 void DecodeScales(const Q5KBlock& block, SubScales* out) { DecodeScales6Bit(block, out); }
 
+bool NoScale(const SubFits& fits) { return std::fabs(ExtremeOf(fits.scale)) < kZeroBlock; }
+
 // Importance plays no part in Q6_K's scales.
 void QuantizeScales(const SubFits& fits, bool /*weighted*/, Q6KBlock* block) {
   const float inverse = -128.f / ExtremeOf(fits.scale);

@@ -90,6 +90,9 @@ void QuantizeScales(const SubFits& fits, bool weighted, Q4KBlock* block);
 void QuantizeScales(const SubFits& fits, bool weighted, Q5KBlock* block);
 void QuantizeScales(const SubFits& fits, bool weighted, Q6KBlock* block);
 
+// Whether all scales are too small to count: a Q6_K superblock is all zero bytes then.
+bool NoScale(const SubFits& fits);
+
 void DecodeScales(const Q2KBlock& block, SubScales* scales);
 void DecodeScales(const Q3KBlock& block, SubScales* scales);
 void DecodeScales(const Q4KBlock& block, SubScales* scales);
