@@ -25,7 +25,7 @@
 namespace quern::quant {
 
 // The kernels of one instruction set, in the order Q2_K ... Q6_K.
-struct KKernels {
+struct KQuantTable {
   QuantizeFn quantize[5];
   DequantizeFn dequantize[5];
 };
@@ -288,11 +288,11 @@ void Dequantize(const uint8_t* blocks, float* weights, size_t count) {
   }
 }
 
-const KKernels* Kernels() {
+const KQuantTable* KQuantKernels() {
   // Coordinate descent is one long chain with a division in it: four vectors instead of two.
   using W2 = Pair<VF>;
   using W4 = Pair<W2>;
-  static constexpr KKernels kKernels = {
+  static constexpr KQuantTable kKernels = {
       {Quantize<Q2KBlock, W2>, Quantize<Q3KBlock, W4>, Quantize<Q4KBlock, W2>,
        Quantize<Q5KBlock, W2>, Quantize<Q6KBlock, W2>},
       {Dequantize<Q2KBlock>, Dequantize<Q3KBlock>, Dequantize<Q4KBlock>, Dequantize<Q5KBlock>,
@@ -308,17 +308,17 @@ HWY_AFTER_NAMESPACE();
 namespace quern::quant {
 namespace {
 
-HWY_EXPORT(Kernels);
+HWY_EXPORT(KQuantKernels);
 
 template <size_t kIndex>
 void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
               const float* imatrix) noexcept {
-  HWY_DYNAMIC_DISPATCH(Kernels)()->quantize[kIndex](weights, blocks, rows, columns, imatrix);
+  HWY_DYNAMIC_DISPATCH(KQuantKernels)()->quantize[kIndex](weights, blocks, rows, columns, imatrix);
 }
 
 template <size_t kIndex>
 void Dequantize(const uint8_t* blocks, float* weights, size_t count) noexcept {
-  HWY_DYNAMIC_DISPATCH(Kernels)()->dequantize[kIndex](blocks, weights, count);
+  HWY_DYNAMIC_DISPATCH(KQuantKernels)()->dequantize[kIndex](blocks, weights, count);
 }
 
 template <size_t kIndex, class Block>
