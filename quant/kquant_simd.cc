@@ -43,7 +43,7 @@ using DU8 = hn::Rebind<uint8_t, DF>;
 struct Superblock {
   const float* x;
   const float* importance;  // null, or of these 256 columns
-  float sigma2;
+  float sigma2 = 0;
   bool exact;
   SubFits fits;
   float inverse[16];
@@ -101,55 +101,36 @@ void ImportanceWeights(const float* x, const float* sigma2, float* weights) {
   }
 }
 
-template <class Block, class W>
+// Searches kWides times the lanes of a Wide; each has its transposed weights after the other's.
+template <class Block, class W, size_t kWides>
 HWY_NOINLINE void Search(const float* x, const float* weights, bool weighted, LaneFits* fits) {
   using Traits = KTraits<Block>;
   if constexpr (Traits::kHasMin) {
+    constexpr ScaleMinSearch kPlain = Traits::kPlain;
+    constexpr ScaleMinSearch kWeighted = Traits::kWeighted;
     if (weighted) {
-      FitScaleMinLanes<W, Traits::kSub, Traits::kWeighted.norm>(Traits::kWeighted, x, weights,
-                                                                fits);
+      FitScaleMinLanes<W, kWides, Traits::kSub, kWeighted.norm>(kWeighted, x, weights, fits);
     } else {
-      FitScaleMinLanes<W, Traits::kSub, Traits::kPlain.norm>(Traits::kPlain, x, weights, fits);
+      FitScaleMinLanes<W, kWides, Traits::kSub, kPlain.norm>(kPlain, x, weights, fits);
     }
-  } else if (std::is_same_v<Block, Q6KBlock> || weighted) {
-    FitScaleLanes<W, Traits::kSub, Traits::kHalf>(x, weights, fits);
   } else {
-    HWY_ALIGN float q[Traits::kSub * Wide<W>::Lanes()];
-    FitScaleByDescentLanes<W, Traits::kSub, Traits::kHalf>(x, q, fits);
+    static_assert(kWides == 1);
+    if (std::is_same_v<Block, Q6KBlock> || weighted) {
+      FitScaleLanes<W, Traits::kSub, Traits::kHalf>(x, weights, fits);
+    } else {
+      HWY_ALIGN float q[Traits::kSub * Wide<W>::Lanes()];
+      FitScaleByDescentLanes<W, Traits::kSub, Traits::kHalf>(x, q, fits);
+    }
   }
 }
 
-// Searches lanes first_lane... of a group, whose lane kSubCount*g + j is block j of superblock g.
-template <class Block, class W>
-void SearchLanes(size_t first_lane, bool weighted, Superblock* group) {
-  constexpr size_t kLanes = Wide<W>::Lanes();
-  constexpr size_t kSub = KTraits<Block>::kSub;
-  constexpr size_t kCount = kSubCount<Block>;
-  HWY_ALIGN float x[kSub * kLanes];
-  HWY_ALIGN float weights[kSub * kLanes];
-  const float* sources[kLanes];
-  for (size_t j = 0; j < kLanes; ++j) {
-    const size_t lane = first_lane + j;
-    sources[j] = group[lane / kCount].x + lane % kCount * kSub;
-  }
-  Transpose(sources, kLanes, kSub, x);
-  if (weighted) {
-    HWY_ALIGN float sigma2[kLanes];
-    for (size_t j = 0; j < kLanes; ++j) {
-      const size_t lane = first_lane + j;
-      sources[j] = group[lane / kCount].importance + lane % kCount * kSub;
-      sigma2[j] = group[lane / kCount].sigma2;
-    }
-    Transpose(sources, kLanes, kSub, weights);
-    ImportanceWeights<Block, W>(x, sigma2, weights);
-  } else {
-    PlainWeights<Block, W>(x, weights);
-  }
-  LaneFits fits;
-  Search<Block, W>(x, weights, weighted, &fits);
-  for (size_t j = 0; j < kLanes; ++j) {
-    Superblock& to = group[(first_lane + j) / kCount];
-    const size_t sub = (first_lane + j) % kCount;
+// Copies the results of lanes first_lane... to the superblocks they belong to.
+template <class Block>
+void Distribute(const LaneFits& fits, size_t first_lane, size_t lanes, bool weighted,
+                Superblock* group) {
+  for (size_t j = 0; j < lanes; ++j) {
+    Superblock& to = group[(first_lane + j) / kSubCount<Block>];
+    const size_t sub = (first_lane + j) % kSubCount<Block>;
     to.fits.scale[sub] = fits.scale[j];
     to.inverse[sub] = fits.inverse[j];
     to.exact = to.exact && fits.exact[j] != 0;
@@ -159,6 +140,40 @@ void SearchLanes(size_t first_lane, bool weighted, Superblock* group) {
     }
     if (weighted) to.fits.sum_weights[sub] = fits.sum_weights[j];
   }
+}
+
+// Searches lanes first_lane... of a group, whose lane kSubCount*g + j is block j of superblock g.
+template <class Block, class W, size_t kWides>
+void SearchLanes(size_t first_lane, bool weighted, Superblock* group) {
+  constexpr size_t kLanes = Wide<W>::Lanes();
+  constexpr size_t kSub = KTraits<Block>::kSub;
+  constexpr size_t kCount = kSubCount<Block>;
+  HWY_ALIGN float x[kWides * kSub * kLanes];
+  HWY_ALIGN float weights[kWides * kSub * kLanes];
+  for (size_t c = 0; c < kWides; ++c) {
+    float* lane_x = x + c * kSub * kLanes;
+    float* lane_weights = weights + c * kSub * kLanes;
+    HWY_ALIGN float sigma2[kLanes];
+    const float* sources[kLanes];
+    const float* importance[kLanes];
+    for (size_t j = 0; j < kLanes; ++j) {
+      const size_t lane = first_lane + c * kLanes + j;
+      const Superblock& from = group[lane / kCount];
+      sources[j] = from.x + lane % kCount * kSub;
+      importance[j] = weighted ? from.importance + lane % kCount * kSub : nullptr;
+      sigma2[j] = from.sigma2;
+    }
+    Transpose(sources, kLanes, kSub, lane_x);
+    if (weighted) {
+      Transpose(importance, kLanes, kSub, lane_weights);
+      ImportanceWeights<Block, W>(lane_x, sigma2, lane_weights);
+    } else {
+      PlainWeights<Block, W>(lane_x, lane_weights);
+    }
+  }
+  LaneFits fits;
+  Search<Block, W, kWides>(x, weights, weighted, &fits);
+  Distribute<Block>(fits, first_lane, kWides * kLanes, weighted, group);
 }
 
 // Quants of one block for its decoded scale and min.
@@ -235,10 +250,10 @@ HWY_NOINLINE void Finish(const Superblock& work, Block* block) {
   PackQuants(q, block);
 }
 
-template <class Block, class W>
+template <class Block, class W, size_t kWides>
 void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
               const float* imatrix) {
-  constexpr size_t kLanes = Wide<W>::Lanes();
+  constexpr size_t kLanes = kWides * Wide<W>::Lanes();
   constexpr size_t kGroup = std::max<size_t>(1, kLanes / kSubCount<Block>);
   Block* block = reinterpret_cast<Block*>(blocks);
   const size_t per_row = columns / kSuperblock;
@@ -255,7 +270,7 @@ void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns
       if (imatrix != nullptr) Sigma2<kGroup>(KTraits<Block>::kSigmaFactor, group);
     }
     for (size_t lane = 0; lane < kGroup * kSubCount<Block>; lane += kLanes) {
-      SearchLanes<Block, W>(lane, imatrix != nullptr, group);
+      SearchLanes<Block, W, kWides>(lane, imatrix != nullptr, group);
     }
     for (size_t g = 0; g < kGroup && first + g < total; ++g) Finish(group[g], block + first + g);
   }
@@ -289,12 +304,12 @@ void Dequantize(const uint8_t* blocks, float* weights, size_t count) {
 }
 
 const KQuantTable* KQuantKernels() {
-  // Coordinate descent is one long chain with a division in it: four vectors instead of two.
+  // Coordinate descent is one long chain with a division in it: four vectors in step.
   using W2 = Pair<VF>;
   using W4 = Pair<W2>;
   static constexpr KQuantTable kKernels = {
-      {Quantize<Q2KBlock, W2>, Quantize<Q3KBlock, W4>, Quantize<Q4KBlock, W2>,
-       Quantize<Q5KBlock, W2>, Quantize<Q6KBlock, W2>},
+      {Quantize<Q2KBlock, W2, 2>, Quantize<Q3KBlock, W4, 1>, Quantize<Q4KBlock, W2, 2>,
+       Quantize<Q5KBlock, W2, 2>, Quantize<Q6KBlock, W2, 1>},
       {Dequantize<Q2KBlock>, Dequantize<Q3KBlock>, Dequantize<Q4KBlock>, Dequantize<Q5KBlock>,
        Dequantize<Q6KBlock>}};
   return &kKernels;

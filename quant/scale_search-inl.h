@@ -38,108 +38,178 @@ HWY_INLINE typename Wide<W>::Mask IsFinite(const W& x) {
   return Le(Abs(x), Wide<W>::Set(std::numeric_limits<float>::max()));
 }
 
-// One candidate of FitScaleMin: quants at `inverse` from `origin` into `q`, and their sums.
+// FitScaleMin in the middle of its grid, for the lanes of one Wide.
+template <class W>
+struct ScaleMinState {
+  using M = typename Wide<W>::Mask;
+  const float* x;
+  const float* weights;
+  float* q;  // of the candidate
+  W least, max, sum_w, sum_x;
+  W inverse;  // of the candidate
+  W candidate_scale, candidate_min;
+  W scale, min, error, best_inverse, best_origin;  // of the best
+  M solvable;                                      // the candidate has a scale and a min
+  M flat;                                          // no range: scale 0
+  M exact;
+};
+
 template <class W, size_t n>
-HWY_INLINE void SumsAt(const W& inverse, const W& origin, int levels, const float* x,
-                       const float* weights, float* q, W& sum_l, W& sum_l2, W& sum_xl) {
+HWY_INLINE void BeginScaleMin(int levels, ScaleMinState<W>& s) {
   using O = Wide<W>;
-  const W zero = O::Set(0.f);
-  const W top = O::Set(static_cast<float>(levels));
-  W l1 = zero, l2 = zero, xl = zero;
-  for (size_t i = 0; i < n * O::Lanes(); i += O::Lanes()) {
-    const W xi = O::Load(x + i);
-    const W l = Min(Max(Round(Mul(inverse, Sub(xi, origin))), zero), top);
-    O::Store(l, q + i);
-    const W wl = Mul(O::Load(weights + i), l);
-    l1 = Add(l1, wl);
-    l2 = Add(l2, Mul(wl, l));
-    xl = Add(xl, Mul(wl, xi));
-  }
-  sum_l = l1;
-  sum_l2 = l2;
-  sum_xl = xl;
-}
-
-template <class W, size_t n, ErrorNorm norm>
-HWY_INLINE W ErrorAt(const W& scale, const W& min, const float* x, const float* weights,
-                     const float* q) {
-  using O = Wide<W>;
-  W error = O::Set(0.f);
-  for (size_t i = 0; i < n * O::Lanes(); i += O::Lanes()) {
-    const W diff = Sub(Add(Mul(scale, O::Load(q + i)), min), O::Load(x + i));
-    const W size = norm == ErrorNorm::kAbsolute ? Abs(diff) : Mul(diff, diff);
-    error = Add(error, Mul(O::Load(weights + i), size));
-  }
-  return error;
-}
-
-// FitScaleMin.
-template <class W, size_t n, ErrorNorm norm>
-void FitScaleMinLanes(const ScaleMinSearch& search, const float* x, const float* weights,
-                      LaneFits* fits) {
-  using O = Wide<W>;
-  using M = typename O::Mask;
-  const W zero = O::Set(0.f);
-  const W one = O::Set(1.f);
-  const float levels = static_cast<float>(search.levels);
-  HWY_ALIGN float q[n * O::Lanes()];
-
-  W least = O::Load(x);
+  W least = O::Load(s.x);
   W max = least;
-  W sum_w = O::Load(weights);
+  W sum_w = O::Load(s.weights);
   W sum_x = Mul(sum_w, least);
-  M exact = IsFinite(least);
+  typename O::Mask exact = IsFinite(least);
   for (size_t i = O::Lanes(); i < n * O::Lanes(); i += O::Lanes()) {
-    const W xi = O::Load(x + i);
-    const W w = O::Load(weights + i);
+    const W xi = O::Load(s.x + i);
+    const W w = O::Load(s.weights + i);
     least = Min(xi, least);
     max = Max(xi, max);
     sum_w = Add(sum_w, w);
     sum_x = Add(sum_x, Mul(w, xi));
     exact = And(exact, IsFinite(xi));
   }
-  W min = Min(least, zero);
-  const M flat = Eq(max, min);
-  const W flat_min = Sub(zero, min);
-  // Whether rounding is exact for all weights of a lane.
-  const auto in_range = [&](const W& inverse) HWY_ATTR {
-    const W reach = Max(Abs(Sub(max, min)), Abs(Sub(least, min)));
-    return Or(flat, Lt(Mul(Abs(inverse), reach), O::Set(4194303.f)));
-  };
+  s.least = least;
+  s.max = max;
+  s.sum_w = sum_w;
+  s.sum_x = sum_x;
+  s.exact = exact;
+  s.min = Min(least, O::Set(0.f));
+  s.flat = Eq(max, s.min);
+  s.best_origin = s.min;
+  s.best_inverse = Div(O::Set(static_cast<float>(levels)), Sub(max, s.min));
+  s.inverse = s.best_inverse;
+  s.candidate_scale = Div(O::Set(1.f), s.inverse);
+  s.candidate_min = s.min;
+  s.scale = s.candidate_scale;
+}
 
-  W best_inverse = Div(O::Set(levels), Sub(max, min));
-  W best_origin = min;
-  W scale = Div(one, best_inverse);
-  W sum_l, sum_l2, sum_xl;
-  exact = And(exact, in_range(best_inverse));
-  SumsAt<W, n>(best_inverse, min, search.levels, x, weights, q, sum_l, sum_l2, sum_xl);
-  W best_error = ErrorAt<W, n, norm>(scale, min, x, weights, q);
+// Takes the next inverse scale, from the best min so far. Values stay between 0 and shift times a
+// rounding error if the min lies below the max, or fall below 0.
+template <class W>
+HWY_INLINE void NextInverse(float shift, ScaleMinState<W>& s) {
+  using O = Wide<W>;
+  const W range = Sub(s.max, s.min);
+  s.inverse = Div(O::Set(shift), range);
+  const W reach = Max(range, Abs(Sub(s.least, s.min)));
+  const auto in_range = And(Gt(range, O::Set(0.f)), Lt(Mul(s.inverse, reach), O::Set(4194303.f)));
+  s.exact = And(s.exact, Or(s.flat, in_range));
+}
 
-  for (int k = 0; k <= search.grid.steps; ++k) {
-    const float shift = search.grid.rmin + search.grid.rdelta * static_cast<float>(k) + levels;
-    const W inverse = Div(O::Set(shift), Sub(max, min));
-    exact = And(exact, in_range(inverse));
-    SumsAt<W, n>(inverse, min, search.levels, x, weights, q, sum_l, sum_l2, sum_xl);
-    const W determinant = Sub(Mul(sum_w, sum_l2), Mul(sum_l, sum_l));
-    W this_scale = Div(Sub(Mul(sum_w, sum_xl), Mul(sum_x, sum_l)), determinant);
-    W this_min = Div(Sub(Mul(sum_l2, sum_x), Mul(sum_l, sum_xl)), determinant);
-    const M positive = Gt(this_min, zero);
-    this_scale = IfThenElse(positive, Div(sum_xl, sum_l2), this_scale);
-    this_min = IfThenElse(positive, zero, this_min);
-    const W error = ErrorAt<W, n, norm>(this_scale, this_min, x, weights, q);
-    const M better = And(Gt(determinant, zero), Lt(error, best_error));
-    best_error = IfThenElse(better, error, best_error);
-    best_inverse = IfThenElse(better, inverse, best_inverse);
-    best_origin = IfThenElse(better, min, best_origin);
-    scale = IfThenElse(better, this_scale, scale);
-    min = IfThenElse(better, this_min, min);
+// The quants of a candidate, and least squares for its scale and min. `kLimit`: values may round to
+// more than `levels`.
+template <class W, size_t n, bool kLimit>
+HWY_INLINE void SolveCandidate(int levels, ScaleMinState<W>& s) {
+  using O = Wide<W>;
+  const W zero = O::Set(0.f);
+  const W top = O::Set(static_cast<float>(levels));
+  const W inverse = s.inverse;
+  const W origin = s.min;
+  W sum_l = zero, sum_l2 = zero, sum_xl = zero;
+  for (size_t i = 0; i < n * O::Lanes(); i += O::Lanes()) {
+    const W xi = O::Load(s.x + i);
+    W l = Max(Round(Mul(inverse, Sub(xi, origin))), zero);
+    if constexpr (kLimit) l = Min(l, top);
+    O::Store(l, s.q + i);
+    const W wl = Mul(O::Load(s.weights + i), l);
+    sum_l = Add(sum_l, wl);
+    sum_l2 = Add(sum_l2, Mul(wl, l));
+    sum_xl = Add(sum_xl, Mul(wl, xi));
   }
-  O::Store(IfThenElse(flat, zero, scale), fits->scale);
-  O::Store(IfThenElse(flat, flat_min, Sub(zero, min)), fits->min);
-  O::Store(IfThenElse(flat, zero, best_inverse), fits->inverse);
-  O::Store(best_origin, fits->origin);
-  O::Store(sum_w, fits->sum_weights);
-  O::Store(IfThenElse(exact, one, zero), fits->exact);
+  const W determinant = Sub(Mul(s.sum_w, sum_l2), Mul(sum_l, sum_l));
+  const W scale = Div(Sub(Mul(s.sum_w, sum_xl), Mul(s.sum_x, sum_l)), determinant);
+  const W min = Div(Sub(Mul(sum_l2, s.sum_x), Mul(sum_l, sum_xl)), determinant);
+  const auto positive = Gt(min, zero);
+  s.solvable = Gt(determinant, zero);
+  s.candidate_scale = scale;
+  s.candidate_min = IfThenElse(positive, zero, min);
+  if (!O::AllFalse(positive)) {
+    s.candidate_scale = IfThenElse(positive, Div(sum_xl, sum_l2), scale);
+  }
+}
+
+template <class W, size_t n, ErrorNorm norm>
+HWY_INLINE W CandidateError(const ScaleMinState<W>& s) {
+  using O = Wide<W>;
+  const W scale = s.candidate_scale;
+  const W min = s.candidate_min;
+  W error = O::Set(0.f);
+  for (size_t i = 0; i < n * O::Lanes(); i += O::Lanes()) {
+    const W diff = Sub(Add(Mul(scale, O::Load(s.q + i)), min), O::Load(s.x + i));
+    const W size = norm == ErrorNorm::kAbsolute ? Abs(diff) : Mul(diff, diff);
+    error = Add(error, Mul(O::Load(s.weights + i), size));
+  }
+  return error;
+}
+
+template <class W>
+HWY_INLINE void KeepBetter(const W& error, ScaleMinState<W>& s) {
+  const auto better = And(s.solvable, Lt(error, s.error));
+  s.error = IfThenElse(better, error, s.error);
+  s.best_inverse = IfThenElse(better, s.inverse, s.best_inverse);
+  s.best_origin = IfThenElse(better, s.min, s.best_origin);
+  s.scale = IfThenElse(better, s.candidate_scale, s.scale);
+  s.min = IfThenElse(better, s.candidate_min, s.min);
+}
+
+template <class W>
+HWY_INLINE void StoreFits(const ScaleMinState<W>& s, size_t lane, LaneFits* fits) {
+  using O = Wide<W>;
+  const W zero = O::Set(0.f);
+  O::Store(IfThenElse(s.flat, zero, s.scale), fits->scale + lane);
+  O::Store(Sub(zero, IfThenElse(s.flat, s.best_origin, s.min)), fits->min + lane);
+  O::Store(IfThenElse(s.flat, zero, s.best_inverse), fits->inverse + lane);
+  O::Store(s.best_origin, fits->origin + lane);
+  O::Store(s.sum_w, fits->sum_weights + lane);
+  O::Store(IfThenElse(s.exact, O::Set(1.f), zero), fits->exact + lane);
+}
+
+// FitScaleMin for kWides times the lanes of a Wide, which lie one after the other. A candidate
+// depends on the one before, so that a Wide alone would wait for its divisions and the ends of its
+// sums; the others compute meanwhile.
+template <class W, size_t kWides, size_t n, ErrorNorm norm>
+void FitScaleMinLanes(const ScaleMinSearch& search, const float* x, const float* weights,
+                      LaneFits* fits) {
+  constexpr size_t kLanes = Wide<W>::Lanes();
+  const int levels = search.levels;
+  const float top = static_cast<float>(levels);
+  HWY_ALIGN float q[kWides * n * kLanes];
+  ScaleMinState<W> states[kWides];
+  const auto shift_at = [&](int k) {
+    return search.grid.rmin + search.grid.rdelta * static_cast<float>(k) + top;
+  };
+  for (size_t c = 0; c < kWides; ++c) {
+    ScaleMinState<W>& s = states[c];
+    s.x = x + c * n * kLanes;
+    s.weights = weights + c * n * kLanes;
+    s.q = q + c * n * kLanes;
+    BeginScaleMin<W, n>(levels, s);
+    const W scale = s.candidate_scale;
+    NextInverse(top, s);
+    SolveCandidate<W, n, false>(levels, s);
+    s.candidate_scale = scale;
+    s.candidate_min = s.min;
+    s.error = CandidateError<W, n, norm>(s);
+    NextInverse(shift_at(0), s);
+  }
+  for (int k = 0; k <= search.grid.steps; ++k) {
+    const bool limit = shift_at(k) > top + 0.49f;
+    for (ScaleMinState<W>& s : states) {
+      if (limit) {
+        SolveCandidate<W, n, true>(levels, s);
+      } else {
+        SolveCandidate<W, n, false>(levels, s);
+      }
+    }
+    const float next = shift_at(k + 1);
+    for (ScaleMinState<W>& s : states) {
+      KeepBetter(CandidateError<W, n, norm>(s), s);
+      NextInverse(next, s);
+    }
+  }
+  for (size_t c = 0; c < kWides; ++c) StoreFits(states[c], c * kLanes, fits);
 }
 
 // The weight of largest magnitude per lane, the first of equals, and whether all are finite.

@@ -47,7 +47,7 @@ struct Pair {
   }
 QUERN_PAIRWISE1(Abs)
 QUERN_PAIRWISE1(Sqrt)
-QUERN_PAIRWISE1(Not)
+QUERN_PAIRWISE1(Round)
 QUERN_PAIRWISE2(Add)
 QUERN_PAIRWISE2(Sub)
 QUERN_PAIRWISE2(Mul)
@@ -99,13 +99,6 @@ struct Wide<Pair<T>> {
   }
   static HWY_INLINE bool AllFalse(const Mask& mask) { return Half::AllFalse(Or(mask.lo, mask.hi)); }
 };
-
-// NearestInt (scale_search_ref.h) of values below 2^22 in magnitude, as floats.
-template <class W>
-HWY_INLINE W Round(const W& value) {
-  const W magic = Wide<W>::Set(12582912.f);
-  return Sub(Add(value, magic), magic);
-}
 
 // NearestInt of any value but NaNs with a payload, limited to low..high.
 HWY_INLINE VI NearestLimited(VF value, int low, int high) {
