@@ -118,8 +118,7 @@ HWY_NOINLINE void Search(const float* x, const float* weights, bool weighted, La
     if (std::is_same_v<Block, Q6KBlock> || weighted) {
       FitScaleLanes<W, Traits::kSub, Traits::kHalf>(x, weights, fits);
     } else {
-      HWY_ALIGN float q[Traits::kSub * Wide<W>::Lanes()];
-      FitScaleByDescentLanes<W, Traits::kSub, Traits::kHalf>(x, q, fits);
+      FitScaleByDescentLanes<W, Traits::kSub, Traits::kHalf>(x, weights, fits);
     }
   }
 }
@@ -303,13 +302,18 @@ void Dequantize(const uint8_t* blocks, float* weights, size_t count) {
   }
 }
 
+using W2 = Pair<VF>;
+
+void QuantizeQ3(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                const float* imatrix) {
+  const auto quantize = imatrix ? Quantize<Q3KBlock, W2, 1> : Quantize<Q3KBlock, VF, 1>;
+  quantize(weights, blocks, rows, columns, imatrix);
+}
+
 const KQuantTable* KQuantKernels() {
-  // Coordinate descent is one long chain with a division in it: four vectors in step.
-  using W2 = Pair<VF>;
-  using W4 = Pair<W2>;
   static constexpr KQuantTable kKernels = {
-      {Quantize<Q2KBlock, W2, 2>, Quantize<Q3KBlock, W4, 1>, Quantize<Q4KBlock, W2, 2>,
-       Quantize<Q5KBlock, W2, 2>, Quantize<Q6KBlock, W2, 1>},
+      {Quantize<Q2KBlock, W2, 2>, QuantizeQ3, Quantize<Q4KBlock, W2, 2>, Quantize<Q5KBlock, W2, 2>,
+       Quantize<Q6KBlock, W2, 1>},
       {Dequantize<Q2KBlock>, Dequantize<Q3KBlock>, Dequantize<Q4KBlock>, Dequantize<Q5KBlock>,
        Dequantize<Q6KBlock>}};
   return &kKernels;

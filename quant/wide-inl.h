@@ -100,6 +100,24 @@ struct Wide<Pair<T>> {
   static HWY_INLINE bool AllFalse(const Mask& mask) { return Half::AllFalse(Or(mask.lo, mask.hi)); }
 };
 
+// Limits to 0..top, for top >= 0. Floats of one sign are ordered as integers, whose units are free
+// where those for floats are the bottleneck: on Zen 3, float min and max share two units with
+// additions, and integer min and max have four. A NaN gives 0 or top.
+HWY_INLINE VF LimitBelow(VF value) {
+  return hn::BitCast(DF(), hn::Max(hn::BitCast(DI(), value), hn::Zero(DI())));
+}
+HWY_INLINE VF LimitAbove(VF value, VF top) {
+  return hn::BitCast(DF(), hn::Min(hn::BitCast(DI(), value), hn::BitCast(DI(), top)));
+}
+template <class T>
+HWY_INLINE Pair<T> LimitBelow(const Pair<T>& value) {
+  return {LimitBelow(value.lo), LimitBelow(value.hi)};
+}
+template <class T>
+HWY_INLINE Pair<T> LimitAbove(const Pair<T>& value, const Pair<T>& top) {
+  return {LimitAbove(value.lo, top.lo), LimitAbove(value.hi, top.hi)};
+}
+
 // NearestInt of any value but NaNs with a payload, limited to low..high.
 HWY_INLINE VI NearestLimited(VF value, int low, int high) {
   const DI di;
