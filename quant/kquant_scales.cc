@@ -31,28 +31,34 @@ float ExtremeOf(const float* values) {
 }
 
 template <class Block>
-void QuantizeScales6Bit(const SubFits& fits, bool weighted, Block* block) {
-  constexpr size_t kN = 8;
-  uint8_t scales[kN];
-  uint8_t mins[kN];
-  if (weighted) {
-    StoreF16(block->d, FitPositiveScale(63, kN, fits.scale, fits.sum_weights, scales));
-    StoreF16(block->dmin, FitPositiveScale(63, kN, fits.min, fits.sum_weights, mins));
-  } else {
-    const float max_scale = MaxOf(kN, fits.scale);
-    const float max_min = MaxOf(kN, fits.min);
-    const float inverse_scale = max_scale > 0 ? 63.f / max_scale : 0.f;
-    const float inverse_min = max_min > 0 ? 63.f / max_min : 0.f;
-    for (size_t j = 0; j < kN; ++j) {
-      // A byte before it is limited: a negative scale becomes 63.
-      scales[j] =
-          std::min<uint8_t>(63, static_cast<uint8_t>(NearestInt(inverse_scale * fits.scale[j])));
-      mins[j] = std::min<uint8_t>(63, static_cast<uint8_t>(NearestInt(inverse_min * fits.min[j])));
-    }
-    StoreF16(block->d, max_scale / 63.f);
-    StoreF16(block->dmin, max_min / 63.f);
+void StoreScales6Bit(const StoredScales& stored, Block* block) {
+  StoreF16(block->d, stored.d);
+  StoreF16(block->dmin, stored.dmin);
+  Pack6Bit(stored.scales, stored.mins, block->scales);
+}
+
+// A 6-bit field of Q4_K and Q5_K without an importance matrix; returns its factor. Limited after
+// the cut to a byte: a negative value becomes 63.
+float QuantizeSixBits(const float* values, uint8_t* q) {
+  const float max = MaxOf(8, values);
+  const float inverse = max > 0 ? 63.f / max : 0.f;
+  for (int j = 0; j < 8; ++j) {
+    q[j] = std::min<uint8_t>(63, static_cast<uint8_t>(NearestInt(inverse * values[j])));
   }
-  Pack6Bit(scales, mins, block->scales);
+  return max / 63.f;
+}
+
+template <class Block>
+void QuantizeScales6Bit(const SubFits& fits, bool weighted, Block* block) {
+  StoredScales stored;
+  if (weighted) {
+    stored.d = FitPositiveScale(63, 8, fits.scale, fits.sum_weights, stored.scales);
+    stored.dmin = FitPositiveScale(63, 8, fits.min, fits.sum_weights, stored.mins);
+  } else {
+    stored.d = QuantizeSixBits(fits.scale, stored.scales);
+    stored.dmin = QuantizeSixBits(fits.min, stored.mins);
+  }
+  StoreScales(stored, block);
 }
 
 template <class Block>
@@ -83,12 +89,32 @@ float QuantizeNibbles(const float* values, const float* sum_weights, bool weight
 
 }  // namespace
 
+void StoreScales(const StoredScales& stored, Q2KBlock* block) {
+  StoreF16(block->d, stored.d);
+  StoreF16(block->dmin, stored.dmin);
+  for (int j = 0; j < 16; ++j) {
+    block->scales[j] = static_cast<uint8_t>(stored.scales[j] | (stored.mins[j] << 4));
+  }
+}
+
+void StoreScales(const StoredScales& stored, Q4KBlock* block) { StoreScales6Bit(stored, block); }
+
+// Unlike Q4_K, the fields are limited here whatever the search gave: a negative scale wraps to
+// more.
+void StoreScales(const StoredScales& stored, Q5KBlock* block) {
+  StoredScales limited = stored;
+  for (int j = 0; j < 8; ++j) {
+    limited.scales[j] = std::min<uint8_t>(63, stored.scales[j]);
+    limited.mins[j] = std::min<uint8_t>(63, stored.mins[j]);
+  }
+  StoreScales6Bit(limited, block);
+}
+
 void QuantizeScales(const SubFits& fits, bool weighted, Q2KBlock* block) {
-  uint8_t scales[16];
-  uint8_t mins[16];
-  StoreF16(block->d, QuantizeNibbles(fits.scale, fits.sum_weights, weighted, scales));
-  StoreF16(block->dmin, QuantizeNibbles(fits.min, fits.sum_weights, weighted, mins));
-  for (int j = 0; j < 16; ++j) block->scales[j] = static_cast<uint8_t>(scales[j] | (mins[j] << 4));
+  StoredScales stored;
+  stored.d = QuantizeNibbles(fits.scale, fits.sum_weights, weighted, stored.scales);
+  stored.dmin = QuantizeNibbles(fits.min, fits.sum_weights, weighted, stored.mins);
+  StoreScales(stored, block);
 }
 
 void DecodeScales(const Q2KBlock& block, SubScales* out) {

@@ -83,6 +83,17 @@ struct SubScales {
   float min[16];
 };
 
+// Scales and mins of a superblock as they are stored.
+struct StoredScales {
+  float d;
+  float dmin;
+  uint8_t scales[16];
+  uint8_t mins[16];
+};
+void StoreScales(const StoredScales& stored, Q2KBlock* block);
+void StoreScales(const StoredScales& stored, Q4KBlock* block);
+void StoreScales(const StoredScales& stored, Q5KBlock* block);
+
 // Fill the scale fields of a superblock; `weighted` = there is an importance matrix.
 void QuantizeScales(const SubFits& fits, bool weighted, Q2KBlock* block);
 void QuantizeScales(const SubFits& fits, bool weighted, Q3KBlock* block);

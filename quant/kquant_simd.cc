@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "quant/codecs.h"
 #include "quant/kquant_blocks.h"
@@ -48,19 +49,17 @@ struct Superblock {
   SubFits fits;
   float inverse[16];
   float origin[16];
+  StoredScales stored;  // with an importance matrix and for types with a min
 };
 
-// The sum of squares in order; the chain of additions is hidden by taking all superblocks of a
-// group together.
-template <size_t kGroup>
-void Sigma2(float factor, Superblock* group) {
-  float sums[kGroup] = {};
-  for (size_t i = 0; i < kSuperblock; ++i) {
-    for (size_t g = 0; g < kGroup; ++g) sums[g] += group[g].x[i] * group[g].x[i];
-  }
-  for (size_t g = 0; g < kGroup; ++g) {
-    group[g].sigma2 = factor * sums[g] / static_cast<float>(kSuperblock);
-  }
+// sigma2 of KTraits for all superblocks of a group. The sums of squares go in order; their chains
+// of additions hide each other.
+template <size_t... g>
+void Sigma2(float factor, Superblock* group, std::index_sequence<g...>) {
+  const float* const x[] = {group[g].x...};
+  float sums[] = {(static_cast<void>(g), 0.f)...};
+  for (size_t i = 0; i < kSuperblock; ++i) ((sums[g] += x[g][i] * x[g][i]), ...);
+  ((group[g].sigma2 = factor * sums[g] / static_cast<float>(kSuperblock)), ...);
 }
 
 // Weights of the error for plain quantization.
@@ -175,6 +174,44 @@ void SearchLanes(size_t first_lane, bool weighted, Superblock* group) {
   Distribute<Block>(fits, first_lane, kWides * kLanes, weighted, group);
 }
 
+// Quantizes scales and mins by importance, each of a superblock in a lane of its own.
+template <class Block, size_t kGroup>
+HWY_NOINLINE void FitStoredScales(Superblock* group) {
+  constexpr size_t kLanes = Wide<VF>::Lanes();
+  constexpr size_t n = kSubCount<Block>;
+  HWY_ALIGN float x[n * kLanes];
+  HWY_ALIGN float weights[n * kLanes];
+  HWY_ALIGN float q[n * kLanes];
+  HWY_ALIGN float scale[kLanes];
+  HWY_ALIGN float exact[kLanes];
+  for (size_t first = 0; first < 2 * kGroup; first += kLanes) {
+    // Lane 2g is for the scales of superblock g, lane 2g+1 for its mins.
+    for (size_t j = 0; j < kLanes; ++j) {
+      const size_t lane = std::min(first + j, 2 * kGroup - 1);
+      const SubFits& fits = group[lane / 2].fits;
+      const float* values = lane % 2 == 0 ? fits.scale : fits.min;
+      for (size_t i = 0; i < n; ++i) {
+        x[i * kLanes + j] = values[i];
+        weights[i * kLanes + j] = fits.sum_weights[i];
+      }
+    }
+    VF fitted;
+    const MF good =
+        FitPositiveScaleLanes<VF, n>(KTraits<Block>::kScaleLevels, x, weights, q, fitted);
+    Wide<VF>::Store(fitted, scale);
+    Wide<VF>::Store(IfThenElse(good, Wide<VF>::Set(1.f), Wide<VF>::Set(0.f)), exact);
+    for (size_t j = 0; j < kLanes && first + j < 2 * kGroup; ++j) {
+      Superblock& to = group[(first + j) / 2];
+      const bool is_min = (first + j) % 2 != 0;
+      to.exact = to.exact && exact[j] != 0;
+      if (exact[j] == 0) continue;
+      (is_min ? to.stored.dmin : to.stored.d) = scale[j];
+      uint8_t* stored = is_min ? to.stored.mins : to.stored.scales;
+      for (size_t i = 0; i < n; ++i) stored[i] = static_cast<uint8_t>(q[i * kLanes + j]);
+    }
+  }
+}
+
 // Quants of one block for its decoded scale and min.
 template <class Block>
 HWY_INLINE void RequantizeSub(const float* x, float scale, float min, uint8_t* q) {
@@ -234,7 +271,12 @@ HWY_NOINLINE void Finish(const Superblock& work, Block* block) {
       return;
     }
   }
-  QuantizeScales(work.fits, work.importance != nullptr, block);
+  bool stored = false;
+  if constexpr (Traits::kHasMin) {
+    stored = work.importance != nullptr;
+    if (stored) StoreScales(work.stored, block);
+  }
+  if (!stored) QuantizeScales(work.fits, work.importance != nullptr, block);
   SubScales scales;
   DecodeScales(*block, &scales);
   HWY_ALIGN uint8_t q[kSuperblock];
@@ -266,10 +308,14 @@ void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns
       group[g].exact = true;
     }
     if constexpr (!std::is_same_v<Block, Q6KBlock>) {
-      if (imatrix != nullptr) Sigma2<kGroup>(KTraits<Block>::kSigmaFactor, group);
+      if (imatrix != nullptr)
+        Sigma2(KTraits<Block>::kSigmaFactor, group, std::make_index_sequence<kGroup>());
     }
     for (size_t lane = 0; lane < kGroup * kSubCount<Block>; lane += kLanes) {
       SearchLanes<Block, W, kWides>(lane, imatrix != nullptr, group);
+    }
+    if constexpr (KTraits<Block>::kHasMin) {
+      if (imatrix != nullptr) FitStoredScales<Block, kGroup>(group);
     }
     for (size_t g = 0; g < kGroup && first + g < total; ++g) Finish(group[g], block + first + g);
   }

@@ -350,6 +350,81 @@ void FitScaleByDescentLanes(const float* x, const float* weights, LaneFits* fits
   O::Store(IfThenElse(exact, O::Set(1.f), zero), fits->exact);
 }
 
+// FitPositiveScale: scales to `scale`, quants as floats to `q`. Reports lanes as not exact where a
+// value is negative or a target leaves the range of rounding.
+template <class W, size_t n>
+typename Wide<W>::Mask FitPositiveScaleLanes(int levels, const float* x, const float* weights,
+                                             float* q, W& scale) {
+  using O = Wide<W>;
+  using M = typename O::Mask;
+  constexpr size_t kEnd = n * O::Lanes();
+  const W zero = O::Set(0.f);
+  const W one = O::Set(1.f);
+  const W top = O::Set(static_cast<float>(levels));
+  W max = zero;
+  M exact = IsFinite(zero);
+  for (size_t i = 0; i < kEnd; i += O::Lanes()) {
+    const W xi = O::Load(x + i);
+    max = Max(xi, max);
+    exact = And(exact, And(IsFinite(xi), Le(zero, xi)));
+  }
+  const M none = Lt(max, O::Set(kZeroBlock));
+  W best_inverse = Div(top, max);
+  W best_error = zero;
+  for (int step = 0; step <= 8; ++step) {
+    // The plain inverse first, then the grid around it.
+    const int k = step == 0 ? 0 : step <= 4 ? step - 5 : step - 4;
+    const float shift = 0.1f * static_cast<float>(k) + static_cast<float>(levels);
+    const W inverse = Div(O::Set(shift), max);
+    const W step_scale = Div(one, inverse);
+    W error = zero;
+    for (size_t i = 0; i < kEnd; i += O::Lanes()) {
+      const W xi = O::Load(x + i);
+      const W l = LimitAbove(Round(Mul(inverse, xi)), top);
+      const W diff = Sub(xi, Mul(step_scale, l));
+      error = Add(error, Mul(Mul(O::Load(weights + i), diff), diff));
+    }
+    const M better = step == 0 ? Eq(one, one) : Lt(error, best_error);
+    best_error = IfThenElse(better, error, best_error);
+    best_inverse = IfThenElse(better, inverse, best_inverse);
+  }
+  W lx = zero, l2 = zero;
+  for (size_t i = 0; i < kEnd; i += O::Lanes()) {
+    const W xi = O::Load(x + i);
+    const W w = O::Load(weights + i);
+    const W l = LimitAbove(Round(Mul(best_inverse, xi)), top);
+    O::Store(IfThenElse(none, zero, l), q + i);
+    lx = Add(lx, Mul(Mul(w, xi), l));
+    l2 = Add(l2, Mul(Mul(w, l), l));
+  }
+  for (int round = 0; round < 5; ++round) {
+    M any = Lt(zero, zero);
+    for (size_t i = 0; i < kEnd; i += O::Lanes()) {
+      const W xi = O::Load(x + i);
+      const W w = O::Load(weights + i);
+      const W l = O::Load(q + i);
+      const W wx = Mul(w, xi);
+      const W rest_lx = Sub(lx, Mul(wx, l));
+      const W rest_l2 = Sub(l2, Mul(Mul(w, l), l));
+      const W target = Div(Mul(xi, rest_l2), rest_lx);
+      const M solvable = And(Gt(rest_lx, zero), Gt(rest_l2, zero));
+      exact = And(exact, Or(Not(solvable), Lt(target, O::Set(4194303.f))));
+      const W level = LimitAbove(Round(target), top);
+      const W new_lx = Add(rest_lx, Mul(wx, level));
+      const W new_l2 = Add(rest_l2, Mul(Mul(w, level), level));
+      const M gains = Gt(Mul(Mul(new_lx, new_lx), l2), Mul(Mul(lx, lx), new_l2));
+      const M accept = And(And(solvable, Ne(level, l)), gains);
+      any = Or(any, accept);
+      O::Store(IfThenElse(accept, level, l), q + i);
+      lx = IfThenElse(accept, new_lx, lx);
+      l2 = IfThenElse(accept, new_l2, l2);
+    }
+    if (O::AllFalse(any)) break;
+  }
+  scale = IfThenElse(Or(none, Le(l2, zero)), zero, Div(lx, l2));
+  return Or(none, exact);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace quern::quant
 HWY_AFTER_NAMESPACE();
