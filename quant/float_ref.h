@@ -1,8 +1,8 @@
-// Internal to quant/: the definition of the codecs F32, F16, BF16 and F64 (quant/codec.h gives the
-// signatures; columns need not be a multiple of anything, an importance matrix is ignored).
+// Internal to quant/: the definition of the codecs F32, F16, BF16 and F64, in the signatures of
+// quant/codec.h. Rows need no particular length, and an importance matrix is ignored.
 //
-// F32 and F64 -> F32 of a NaN: F32 is copied bit by bit; F64 is rounded to nearest even, beyond
-// FLT_MAX to infinity. F64 is decoded only.
+// F32 is copied bit by bit. F16 and BF16 convert as blocks.h says. F64 is decoded only: rounded to
+// nearest even, and beyond the largest f32 to infinity.
 #ifndef QUERN_QUANT_FLOAT_REF_H_
 #define QUERN_QUANT_FLOAT_REF_H_
 

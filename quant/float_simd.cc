@@ -1,6 +1,6 @@
 // Vector kernels of the float codecs. Integer arithmetic on the bits, as in blocks.h, rather than
 // the CPU's own f16 conversions: those keep a NaN's payload, and not every target has them; both
-// ways are limited by memory.
+// ways are limited by memory. F32 and F64 need no kernel for the same reason.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quant/float_simd.cc"
 #include <hwy/foreach_target.h>
@@ -117,18 +117,6 @@ size_t DecodeBF16Vectors(const uint8_t* blocks, float* weights, size_t count) {
   return DecodeVectors<BF16>(blocks, weights, count);
 }
 
-size_t DecodeF64Vectors(const uint8_t* blocks, float* weights, size_t count) {
-  const hn::ScalableTag<double> dd;
-  const hn::Rebind<float, decltype(dd)> df;
-  const size_t lanes = hn::Lanes(dd);
-  size_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    const auto wide = hn::LoadU(dd, reinterpret_cast<const double*>(blocks + 8 * i));
-    hn::StoreU(hn::DemoteTo(df, wide), df, weights + i);
-  }
-  return i;
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace quern::quant
 HWY_AFTER_NAMESPACE();
@@ -141,7 +129,6 @@ HWY_EXPORT(EncodeF16Vectors);
 HWY_EXPORT(DecodeF16Vectors);
 HWY_EXPORT(EncodeBF16Vectors);
 HWY_EXPORT(DecodeBF16Vectors);
-HWY_EXPORT(DecodeF64Vectors);
 
 void EncodeF16(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
                const float* /*imatrix*/) noexcept {
@@ -167,19 +154,16 @@ void DecodeBF16(const uint8_t* blocks, float* weights, size_t count) noexcept {
   DecodeBF16Reference(blocks + 2 * done, weights + done, count - done);
 }
 
-void DecodeF64(const uint8_t* blocks, float* weights, size_t count) noexcept {
-  const size_t done = HWY_DYNAMIC_DISPATCH(DecodeF64Vectors)(blocks, weights, count);
-  DecodeF64Reference(blocks + 8 * done, weights + done, count - done);
-}
-
 }  // namespace
 
-const Codec kF32Codec = {TensorType::kF32, false, CopyF32, CopyF32Back, CopyF32, CopyF32Back};
-const Codec kF16Codec = {TensorType::kF16,  false, EncodeF16, DecodeF16, EncodeF16Reference,
-                         DecodeF16Reference};
-const Codec kBF16Codec = {TensorType::kBF16,  false, EncodeBF16, DecodeBF16, EncodeBF16Reference,
-                          DecodeBF16Reference};
-const Codec kF64Codec = {TensorType::kF64, false, nullptr, DecodeF64, nullptr, DecodeF64Reference};
+constinit const Codec kF32Codec = {TensorType::kF32, false,   CopyF32,
+                                   CopyF32Back,      CopyF32, CopyF32Back};
+constinit const Codec kF16Codec = {
+    TensorType::kF16, false, EncodeF16, DecodeF16, EncodeF16Reference, DecodeF16Reference};
+constinit const Codec kBF16Codec = {
+    TensorType::kBF16, false, EncodeBF16, DecodeBF16, EncodeBF16Reference, DecodeBF16Reference};
+constinit const Codec kF64Codec = {TensorType::kF64,   false,   nullptr,
+                                   DecodeF64Reference, nullptr, DecodeF64Reference};
 
 }  // namespace quern::quant
 #endif  // HWY_ONCE

@@ -65,7 +65,7 @@ void Sigma2(float factor, Superblock* group, std::index_sequence<g...>) {
 // Weights of the error for plain quantization.
 template <class Block, class W>
 void PlainWeights(const float* x, float* weights) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   constexpr size_t kEnd = KTraits<Block>::kSub * O::Lanes();
   if constexpr (!KTraits<Block>::kHasMin) {
     for (size_t i = 0; i < kEnd; i += O::Lanes()) {
@@ -89,7 +89,7 @@ void PlainWeights(const float* x, float* weights) {
 // Weights of the error from transposed importance, in place. Q6_K takes the importance itself.
 template <class Block, class W>
 void ImportanceWeights(const float* x, const float* sigma2, float* weights) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   if constexpr (!std::is_same_v<Block, Q6KBlock>) {
     const W sigma = O::Load(sigma2);
     for (size_t i = 0; i < KTraits<Block>::kSub * O::Lanes(); i += O::Lanes()) {
@@ -100,20 +100,20 @@ void ImportanceWeights(const float* x, const float* sigma2, float* weights) {
   }
 }
 
-// Searches kWides times the lanes of a Wide; each has its transposed weights after the other's.
-template <class Block, class W, size_t kWides>
+// Searches kSets sets of lanes, whose transposed weights lie one after the other.
+template <class Block, class W, size_t kSets>
 HWY_NOINLINE void Search(const float* x, const float* weights, bool weighted, LaneFits* fits) {
   using Traits = KTraits<Block>;
   if constexpr (Traits::kHasMin) {
     constexpr ScaleMinSearch kPlain = Traits::kPlain;
     constexpr ScaleMinSearch kWeighted = Traits::kWeighted;
     if (weighted) {
-      FitScaleMinLanes<W, kWides, Traits::kSub, kWeighted.norm>(kWeighted, x, weights, fits);
+      FitScaleMinLanes<W, kSets, Traits::kSub, kWeighted.norm>(kWeighted, x, weights, fits);
     } else {
-      FitScaleMinLanes<W, kWides, Traits::kSub, kPlain.norm>(kPlain, x, weights, fits);
+      FitScaleMinLanes<W, kSets, Traits::kSub, kPlain.norm>(kPlain, x, weights, fits);
     }
   } else {
-    static_assert(kWides == 1);
+    static_assert(kSets == 1);
     if (std::is_same_v<Block, Q6KBlock> || weighted) {
       FitScaleLanes<W, Traits::kSub, Traits::kHalf>(x, weights, fits);
     } else {
@@ -141,14 +141,14 @@ void Distribute(const LaneFits& fits, size_t first_lane, size_t lanes, bool weig
 }
 
 // Searches lanes first_lane... of a group, whose lane kSubCount*g + j is block j of superblock g.
-template <class Block, class W, size_t kWides>
+template <class Block, class W, size_t kSets>
 void SearchLanes(size_t first_lane, bool weighted, Superblock* group) {
-  constexpr size_t kLanes = Wide<W>::Lanes();
+  constexpr size_t kLanes = LaneOps<W>::Lanes();
   constexpr size_t kSub = KTraits<Block>::kSub;
   constexpr size_t kCount = kSubCount<Block>;
-  HWY_ALIGN float x[kWides * kSub * kLanes];
-  HWY_ALIGN float weights[kWides * kSub * kLanes];
-  for (size_t c = 0; c < kWides; ++c) {
+  HWY_ALIGN float x[kSets * kSub * kLanes];
+  HWY_ALIGN float weights[kSets * kSub * kLanes];
+  for (size_t c = 0; c < kSets; ++c) {
     float* lane_x = x + c * kSub * kLanes;
     float* lane_weights = weights + c * kSub * kLanes;
     HWY_ALIGN float sigma2[kLanes];
@@ -170,14 +170,14 @@ void SearchLanes(size_t first_lane, bool weighted, Superblock* group) {
     }
   }
   LaneFits fits;
-  Search<Block, W, kWides>(x, weights, weighted, &fits);
-  Distribute<Block>(fits, first_lane, kWides * kLanes, weighted, group);
+  Search<Block, W, kSets>(x, weights, weighted, &fits);
+  Distribute<Block>(fits, first_lane, kSets * kLanes, weighted, group);
 }
 
 // Quantizes scales and mins by importance, each of a superblock in a lane of its own.
 template <class Block, size_t kGroup>
 HWY_NOINLINE void FitStoredScales(Superblock* group) {
-  constexpr size_t kLanes = Wide<VF>::Lanes();
+  constexpr size_t kLanes = LaneOps<VF>::Lanes();
   constexpr size_t n = kSubCount<Block>;
   HWY_ALIGN float x[n * kLanes];
   HWY_ALIGN float weights[n * kLanes];
@@ -198,8 +198,8 @@ HWY_NOINLINE void FitStoredScales(Superblock* group) {
     VF fitted;
     const MF good =
         FitPositiveScaleLanes<VF, n>(KTraits<Block>::kScaleLevels, x, weights, q, fitted);
-    Wide<VF>::Store(fitted, scale);
-    Wide<VF>::Store(IfThenElse(good, Wide<VF>::Set(1.f), Wide<VF>::Set(0.f)), exact);
+    LaneOps<VF>::Store(fitted, scale);
+    LaneOps<VF>::Store(IfThenElse(good, LaneOps<VF>::Set(1.f), LaneOps<VF>::Set(0.f)), exact);
     for (size_t j = 0; j < kLanes && first + j < 2 * kGroup; ++j) {
       Superblock& to = group[(first + j) / 2];
       const bool is_min = (first + j) % 2 != 0;
@@ -291,10 +291,10 @@ HWY_NOINLINE void Finish(const Superblock& work, Block* block) {
   PackQuants(q, block);
 }
 
-template <class Block, class W, size_t kWides>
+template <class Block, class W, size_t kSets>
 void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
               const float* imatrix) {
-  constexpr size_t kLanes = kWides * Wide<W>::Lanes();
+  constexpr size_t kLanes = kSets * LaneOps<W>::Lanes();
   constexpr size_t kGroup = std::max<size_t>(1, kLanes / kSubCount<Block>);
   Block* block = reinterpret_cast<Block*>(blocks);
   const size_t per_row = columns / kSuperblock;
@@ -312,7 +312,7 @@ void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns
         Sigma2(KTraits<Block>::kSigmaFactor, group, std::make_index_sequence<kGroup>());
     }
     for (size_t lane = 0; lane < kGroup * kSubCount<Block>; lane += kLanes) {
-      SearchLanes<Block, W, kWides>(lane, imatrix != nullptr, group);
+      SearchLanes<Block, W, kSets>(lane, imatrix != nullptr, group);
     }
     if constexpr (KTraits<Block>::kHasMin) {
       if (imatrix != nullptr) FitStoredScales<Block, kGroup>(group);

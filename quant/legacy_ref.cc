@@ -12,6 +12,26 @@ int32_t Truncate(float value) {
   return std::fabs(value) < 0x1p31f ? static_cast<int32_t>(value) : 0;
 }
 
+// A fitted block: w = scale * (q - zero point) + min, with quants as they are stored.
+struct BlockFit {
+  float scale;
+  float min;  // unused where the layout has none
+  uint8_t quants[kBlock];
+};
+
+void StoreBlock(const NibbleLayout& layout, const BlockFit& fit, uint8_t* block) {
+  Store16(block, F32ToF16(fit.scale));
+  if (layout.has_min) Store16(block + layout.m(), F32ToF16(fit.min));
+  uint32_t high_bits = 0;
+  for (size_t i = 0; i < kBlock / 2; ++i) {
+    const uint32_t low = fit.quants[i];
+    const uint32_t high = fit.quants[i + 16];
+    block[layout.qs() + i] = static_cast<uint8_t>((low & 15) | (high & 15) << 4);
+    high_bits |= (low >> 4) << i | (high >> 4) << (i + 16);
+  }
+  if (layout.has_qh()) std::memcpy(block + layout.qh(), &high_bits, sizeof(high_bits));
+}
+
 float Reciprocal(float value) { return value != 0 ? 1.0f / value : 0.0f; }
 
 // The first of the weights with the largest absolute value; 0 if all are zero or NaN.
@@ -225,19 +245,6 @@ void DequantizeBlock(const NibbleLayout& layout, const uint8_t* block, float* we
 }
 
 }  // namespace
-
-void StoreBlock(const NibbleLayout& layout, const BlockFit& fit, uint8_t* block) noexcept {
-  Store16(block, F32ToF16(fit.scale));
-  if (layout.has_min) Store16(block + layout.m(), F32ToF16(fit.min));
-  uint32_t high_bits = 0;
-  for (size_t i = 0; i < kBlock / 2; ++i) {
-    const uint32_t low = fit.quants[i];
-    const uint32_t high = fit.quants[i + 16];
-    block[layout.qs() + i] = static_cast<uint8_t>((low & 15) | (high & 15) << 4);
-    high_bits |= (low >> 4) << i | (high >> 4) << (i + 16);
-  }
-  if (layout.has_qh()) std::memcpy(block + layout.qh(), &high_bits, sizeof(high_bits));
-}
 
 float MeanSquare(const float* row, size_t columns) noexcept {
   float sum = 0;

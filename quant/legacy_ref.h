@@ -30,14 +30,6 @@ void DequantizeQ8_0Reference(const uint8_t* blocks, float* weights, size_t count
 
 // What the vector kernels share with the definition.
 
-// A fitted block: w = scale * (q - zero point) + min, with quants as they are stored.
-struct BlockFit {
-  float scale;
-  float min;  // unused where the layout has none
-  uint8_t quants[kBlock];
-};
-void StoreBlock(const NibbleLayout& layout, const BlockFit& fit, uint8_t* block) noexcept;
-
 // Sum of squares in the order of the row, divided by its length.
 float MeanSquare(const float* row, size_t columns) noexcept;
 

@@ -87,7 +87,7 @@ HWY_INLINE VI Truncate(VF value) {
 // Bits 0 .. lanes-1: whether the lane is above 15.
 HWY_INLINE uint32_t FifthBits(VI quants) {
   const DI di;
-  uint8_t bytes[4] = {};
+  uint8_t bytes[8] = {};  // StoreMaskBits may write eight
   hn::StoreMaskBits(di, hn::Gt(quants, hn::Set(di, 15)), bytes);
   uint32_t bits;
   std::memcpy(&bits, bytes, sizeof(bits));
@@ -197,7 +197,7 @@ void QuantizeQ8_0(const float* weights, uint8_t* blocks, size_t rows, size_t col
   for (size_t i = 0; i < rows * columns; i += kBlock, blocks += kQ8_0Bytes) {
     const float* x = weights + i;
     const Range range = FindRange(x, 0.0f, 0.0f);
-    const float scale = HWY_MAX(range.max, -range.min) / 127.0f;
+    const float scale = std::fabs(HWY_MAX(range.max, -range.min)) / 127.0f;  // no -0
     const VF inverse = hn::Set(df, Reciprocal(scale));
     Store16(blocks, F32ToF16(scale));
     for (size_t j = 0; j < kBlock; j += hn::Lanes(df)) {

@@ -14,8 +14,8 @@
 
 #include <limits>
 
+#include "quant/lanes-inl.h"
 #include "quant/scale_search_ref.h"
-#include "quant/wide-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quern::quant {
@@ -34,14 +34,14 @@ struct LaneFits {
 };
 
 template <class W>
-HWY_INLINE typename Wide<W>::Mask IsFinite(const W& x) {
-  return Le(Abs(x), Wide<W>::Set(std::numeric_limits<float>::max()));
+HWY_INLINE typename LaneOps<W>::Mask IsFinite(const W& x) {
+  return Le(Abs(x), LaneOps<W>::Set(std::numeric_limits<float>::max()));
 }
 
-// FitScaleMin in the middle of its grid, for the lanes of one Wide.
+// FitScaleMin in the middle of its grid, for one set of lanes, a W.
 template <class W>
 struct ScaleMinState {
-  using M = typename Wide<W>::Mask;
+  using M = typename LaneOps<W>::Mask;
   const float* x;
   const float* weights;
   float* q;  // of the candidate
@@ -56,7 +56,7 @@ struct ScaleMinState {
 
 template <class W, size_t n>
 HWY_INLINE void BeginScaleMin(int levels, ScaleMinState<W>& s) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   W least = O::Load(s.x);
   W max = least;
   W sum_w = O::Load(s.weights);
@@ -90,7 +90,7 @@ HWY_INLINE void BeginScaleMin(int levels, ScaleMinState<W>& s) {
 // rounding error if the min lies below the max, or fall below 0.
 template <class W>
 HWY_INLINE void NextInverse(float shift, ScaleMinState<W>& s) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   const W range = Sub(s.max, s.min);
   s.inverse = Div(O::Set(shift), range);
   const W reach = Max(range, Abs(Sub(s.least, s.min)));
@@ -102,7 +102,7 @@ HWY_INLINE void NextInverse(float shift, ScaleMinState<W>& s) {
 // more than `levels`.
 template <class W, size_t n, bool kLimit>
 HWY_INLINE void SolveCandidate(int levels, ScaleMinState<W>& s) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   const W zero = O::Set(0.f);
   const W top = O::Set(static_cast<float>(levels));
   const W inverse = s.inverse;
@@ -132,7 +132,7 @@ HWY_INLINE void SolveCandidate(int levels, ScaleMinState<W>& s) {
 
 template <class W, size_t n, ErrorNorm norm>
 HWY_INLINE W CandidateError(const ScaleMinState<W>& s) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   const W scale = s.candidate_scale;
   const W min = s.candidate_min;
   W error = O::Set(0.f);
@@ -156,7 +156,7 @@ HWY_INLINE void KeepBetter(const W& error, ScaleMinState<W>& s) {
 
 template <class W>
 HWY_INLINE void StoreFits(const ScaleMinState<W>& s, size_t lane, LaneFits* fits) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   const W zero = O::Set(0.f);
   O::Store(IfThenElse(s.flat, zero, s.scale), fits->scale + lane);
   O::Store(Sub(zero, IfThenElse(s.flat, s.best_origin, s.min)), fits->min + lane);
@@ -166,21 +166,21 @@ HWY_INLINE void StoreFits(const ScaleMinState<W>& s, size_t lane, LaneFits* fits
   O::Store(IfThenElse(s.exact, O::Set(1.f), zero), fits->exact + lane);
 }
 
-// FitScaleMin for kWides times the lanes of a Wide, which lie one after the other. A candidate
-// depends on the one before, so that a Wide alone would wait for its divisions and the ends of its
+// FitScaleMin for kSets sets of lanes, which lie one after the other. A candidate
+// depends on the one before, so that a set alone would wait for its divisions and the ends of its
 // sums; the others compute meanwhile.
-template <class W, size_t kWides, size_t n, ErrorNorm norm>
+template <class W, size_t kSets, size_t n, ErrorNorm norm>
 void FitScaleMinLanes(const ScaleMinSearch& search, const float* x, const float* weights,
                       LaneFits* fits) {
-  constexpr size_t kLanes = Wide<W>::Lanes();
+  constexpr size_t kLanes = LaneOps<W>::Lanes();
   const int levels = search.levels;
   const float top = static_cast<float>(levels);
-  HWY_ALIGN float q[kWides * n * kLanes];
-  ScaleMinState<W> states[kWides];
+  HWY_ALIGN float q[kSets * n * kLanes];
+  ScaleMinState<W> states[kSets];
   const auto shift_at = [&](int k) {
     return search.grid.rmin + search.grid.rdelta * static_cast<float>(k) + top;
   };
-  for (size_t c = 0; c < kWides; ++c) {
+  for (size_t c = 0; c < kSets; ++c) {
     ScaleMinState<W>& s = states[c];
     s.x = x + c * n * kLanes;
     s.weights = weights + c * n * kLanes;
@@ -209,13 +209,13 @@ void FitScaleMinLanes(const ScaleMinSearch& search, const float* x, const float*
       NextInverse(next, s);
     }
   }
-  for (size_t c = 0; c < kWides; ++c) StoreFits(states[c], c * kLanes, fits);
+  for (size_t c = 0; c < kSets; ++c) StoreFits(states[c], c * kLanes, fits);
 }
 
 // The weight of largest magnitude per lane, the first of equals, and whether all are finite.
 template <class W, size_t n>
-HWY_INLINE W ExtremeLanes(const float* x, W& magnitude, typename Wide<W>::Mask& exact) {
-  using O = Wide<W>;
+HWY_INLINE W ExtremeLanes(const float* x, W& magnitude, typename LaneOps<W>::Mask& exact) {
+  using O = LaneOps<W>;
   magnitude = O::Set(0.f);
   W extreme = magnitude;
   exact = IsFinite(extreme);
@@ -235,7 +235,7 @@ HWY_INLINE W ExtremeLanes(const float* x, W& magnitude, typename Wide<W>::Mask& 
 template <class W, size_t n, int half, bool kBottom>
 HWY_INLINE void MomentsAt(const W& inverse, const float* x, const float* weights,
                           const float* weighted_x, W& sum_lx, W& sum_l2) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   const W bottom = O::Set(static_cast<float>(-half));
   const W top = O::Set(static_cast<float>(half - 1));
   W lx = O::Set(0.f), l2 = lx;
@@ -252,7 +252,7 @@ HWY_INLINE void MomentsAt(const W& inverse, const float* x, const float* weights
 // FitScale. Values stay below half + 1 in magnitude: rounding is exact.
 template <class W, size_t n, int half>
 void FitScaleLanes(const float* x, const float* weights, LaneFits* fits) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   using M = typename O::Mask;
   const W zero = O::Set(0.f);
   HWY_ALIGN float weighted_x[n * O::Lanes()];
@@ -300,7 +300,7 @@ void FitScaleLanes(const float* x, const float* weights, LaneFits* fits) {
 // step, and the fewer lanes the better.
 template <class W, size_t n, int half>
 void FitScaleByDescentLanes(const float* x, const float* weights, LaneFits* fits) {
-  using O = Wide<W>;
+  using O = LaneOps<W>;
   using M = typename O::Mask;
   const W zero = O::Set(0.f);
   HWY_ALIGN float weighted_x[n * O::Lanes()];
@@ -353,9 +353,9 @@ void FitScaleByDescentLanes(const float* x, const float* weights, LaneFits* fits
 // FitPositiveScale: scales to `scale`, quants as floats to `q`. Reports lanes as not exact where a
 // value is negative or a target leaves the range of rounding.
 template <class W, size_t n>
-typename Wide<W>::Mask FitPositiveScaleLanes(int levels, const float* x, const float* weights,
-                                             float* q, W& scale) {
-  using O = Wide<W>;
+typename LaneOps<W>::Mask FitPositiveScaleLanes(int levels, const float* x, const float* weights,
+                                                float* q, W& scale) {
+  using O = LaneOps<W>;
   using M = typename O::Mask;
   constexpr size_t kEnd = n * O::Lanes();
   const W zero = O::Set(0.f);

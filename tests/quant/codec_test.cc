@@ -8,6 +8,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,10 @@
 #include "tests/support/fixtures.h"
 
 namespace quern::quant {
+
+// Found by GoogleTest.
+void PrintTo(const Codec& codec, std::ostream* out) { *out << Name(codec.type); }
+
 namespace {
 
 using testing::Distribution;
@@ -224,9 +229,10 @@ TEST_P(CodecTest, AcceptsUnalignedBlocks) {
     testing::FillWeights(Distribution::kNormal, 1, matrix.weights);
     if (codec().needs_imatrix) matrix.imatrix.assign(matrix.columns, 1.0f);
     const std::vector<uint8_t> aligned = Run(codec().quantize_reference, matrix);
-    codec().quantize(matrix.weights.data(), shifted.data() + 1, 1, matrix.columns,
+    std::vector<uint8_t> written(aligned.size() + 1);
+    codec().quantize(matrix.weights.data(), written.data() + 1, 1, matrix.columns,
                      matrix.importance());
-    ExpectSameBlocks(aligned, {shifted.begin() + 1, shifted.end()}, matrix);
+    ExpectSameBlocks(aligned, {written.begin() + 1, written.end()}, matrix);
   });
 }
 
@@ -281,7 +287,9 @@ TEST_P(CodecSlowTest, ReferenceEqualsGgmlOnTenMillionWeights) {
       SCOPED_TRACE(std::string(testing::Name(distribution)) + ", seed " + std::to_string(seed));
       testing::FillWeights(distribution, seed, matrix.weights);
       if (with_imatrix) {
-        const Importance importance = seed % 3 == 0 ? Importance::kWithZeros : Importance::kSquares;
+        // Eight distributions and five importances: every pair occurs.
+        const Importance importance =
+            testing::kImportances[seed % std::size(testing::kImportances)];
         matrix.imatrix = testing::MakeImportance(importance, seed, kColumns);
       }
       oracle->Quantize(codec().type, matrix.weights.data(), expected.data(), kRows, kColumns,

@@ -170,6 +170,9 @@ std::vector<float> MakeImportance(Importance importance, uint64_t seed, size_t c
       case Importance::kWithZeros:
         value = random.Bits() % 4 == 0 ? 0.0f : 10 * random.Uniform();
         break;
+      case Importance::kFew:  // two or so in a block: fits become exact, or leave the range
+        value = random.Bits() % 16 == 0 ? normal * normal : 0.0f;
+        break;
       case Importance::kAllZero:
         value = 0;
         break;

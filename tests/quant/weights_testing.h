@@ -52,9 +52,10 @@ HardRows MakeHardRows(size_t columns);
 HardRows MakeNonFiniteRows(size_t columns);
 
 // One importance value per column.
-enum class Importance { kSquares, kWithZeros, kAllZero, kConstant };
+enum class Importance { kSquares, kWithZeros, kFew, kAllZero, kConstant };
 inline constexpr Importance kImportances[] = {Importance::kSquares, Importance::kWithZeros,
-                                              Importance::kAllZero, Importance::kConstant};
+                                              Importance::kFew, Importance::kAllZero,
+                                              Importance::kConstant};
 std::vector<float> MakeImportance(Importance importance, uint64_t seed, size_t columns);
 
 }  // namespace quern::testing
