@@ -166,9 +166,9 @@ HWY_INLINE void StoreFits(const ScaleMinState<W>& s, size_t lane, LaneFits* fits
   O::Store(IfThenElse(s.exact, O::Set(1.f), zero), fits->exact + lane);
 }
 
-// FitScaleMin for kSets sets of lanes, which lie one after the other. A candidate
-// depends on the one before, so that a set alone would wait for its divisions and the ends of its
-// sums; the others compute meanwhile.
+// FitScaleMin for kSets sets of lanes, which lie one after the other. A candidate depends on the one
+// before, so that a set alone would wait for its divisions and the ends of its sums; the others
+// compute meanwhile.
 template <class W, size_t kSets, size_t n, ErrorNorm norm>
 void FitScaleMinLanes(const ScaleMinSearch& search, const float* x, const float* weights,
                       LaneFits* fits) {
@@ -421,7 +421,7 @@ typename LaneOps<W>::Mask FitPositiveScaleLanes(int levels, const float* x, cons
     }
     if (O::AllFalse(any)) break;
   }
-  scale = IfThenElse(Or(none, Le(l2, zero)), zero, Div(lx, l2));
+  scale = IfThenElse(And(Gt(l2, zero), Not(none)), Div(lx, l2), zero);
   return Or(none, exact);
 }
 
