@@ -6,8 +6,8 @@ namespace quern::quant {
 // The explicit list of codecs, in the order of TensorType.
 std::span<const Codec> Codecs() {
   static const Codec kCodecs[] = {
-      kF32Codec,  kF16Codec,  kBF16Codec, kF64Codec,  kQ4_0Codec,
-      kQ4_1Codec, kQ5_0Codec, kQ5_1Codec, kQ8_0Codec,
+      kF32Codec,  kF16Codec,  kBF16Codec, kF64Codec, kQ4_0Codec, kQ4_1Codec, kQ5_0Codec,
+      kQ5_1Codec, kQ8_0Codec, kQ2KCodec,  kQ3KCodec, kQ4KCodec,  kQ5KCodec,  kQ6KCodec,
   };
   return kCodecs;
 }
