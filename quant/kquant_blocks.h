@@ -140,32 +140,41 @@ inline void PackTwoBit(const uint8_t* q, uint8_t* packed) {
   }
 }
 
+// Here and below, shifts are by constants and targets local, so that compilers make vectors of
+// them.
 inline void UnpackTwoBit(const uint8_t* packed, uint8_t* q) {
   for (int p = 0; p < 2; ++p) {
+    uint8_t rest[32];
+    for (int l = 0; l < 32; ++l) rest[l] = packed[32 * p + l];
     for (int k = 0; k < 4; ++k) {
-      for (int l = 0; l < 32; ++l) {
-        q[128 * p + 32 * k + l] = static_cast<uint8_t>((packed[32 * p + l] >> (2 * k)) & 3);
-      }
+      for (int l = 0; l < 32; ++l) q[128 * p + 32 * k + l] = rest[l] & 3;
+      for (int l = 0; l < 32; ++l) rest[l] = static_cast<uint8_t>(rest[l] >> 2);
     }
   }
 }
 
-// Bit `from` of each quant, 8 quants per byte in the order of Q3_K's hmask and Q5_K's qh.
-inline void PackHighBit(const uint8_t* q, int from, uint8_t* packed) {
-  for (int l = 0; l < 32; ++l) packed[l] = 0;
-  for (int k = 0; k < 8; ++k) {
+// Bit kBit of each quant, 8 quants per byte in the order of Q3_K's hmask and Q5_K's qh.
+template <int kBit>
+inline void PackHighBit(const uint8_t* q, uint8_t* packed) {
+  uint8_t bits[32] = {};
+  for (int k = 7; k >= 0; --k) {
     for (int l = 0; l < 32; ++l) {
-      packed[l] = static_cast<uint8_t>(packed[l] | (((q[32 * k + l] >> from) & 1) << k));
+      bits[l] = static_cast<uint8_t>((bits[l] << 1) | ((q[32 * k + l] >> kBit) & 1));
     }
   }
+  for (int l = 0; l < 32; ++l) packed[l] = bits[l];
 }
 
 // Adds the bits to quants that hold the lower ones.
-inline void UnpackHighBit(const uint8_t* packed, int to, uint8_t* q) {
+template <int kBit>
+inline void UnpackHighBit(const uint8_t* packed, uint8_t* q) {
+  uint8_t rest[32];
+  for (int l = 0; l < 32; ++l) rest[l] = packed[l];
   for (int k = 0; k < 8; ++k) {
     for (int l = 0; l < 32; ++l) {
-      q[32 * k + l] = static_cast<uint8_t>(q[32 * k + l] | (((packed[l] >> k) & 1) << to));
+      q[32 * k + l] = static_cast<uint8_t>(q[32 * k + l] | ((rest[l] & 1) << kBit));
     }
+    for (int l = 0; l < 32; ++l) rest[l] = static_cast<uint8_t>(rest[l] >> 1);
   }
 }
 
@@ -196,11 +205,11 @@ inline void UnpackQuants(const Q2KBlock& block, uint8_t* q) { UnpackTwoBit(block
 
 inline void PackQuants(const uint8_t* q, Q3KBlock* block) {
   PackTwoBit(q, block->qs);
-  PackHighBit(q, 2, block->hmask);
+  PackHighBit<2>(q, block->hmask);
 }
 inline void UnpackQuants(const Q3KBlock& block, uint8_t* q) {
   UnpackTwoBit(block.qs, q);
-  UnpackHighBit(block.hmask, 2, q);
+  UnpackHighBit<2>(block.hmask, q);
 }
 
 inline void PackQuants(const uint8_t* q, Q4KBlock* block) { PackNibbles<32>(q, block->qs); }
@@ -208,11 +217,11 @@ inline void UnpackQuants(const Q4KBlock& block, uint8_t* q) { UnpackNibbles<32>(
 
 inline void PackQuants(const uint8_t* q, Q5KBlock* block) {
   PackNibbles<32>(q, block->qs);
-  PackHighBit(q, 4, block->qh);
+  PackHighBit<4>(q, block->qh);
 }
 inline void UnpackQuants(const Q5KBlock& block, uint8_t* q) {
   UnpackNibbles<32>(block.qs, q);
-  UnpackHighBit(block.qh, 4, q);
+  UnpackHighBit<4>(block.qh, q);
 }
 
 inline void PackQuants(const uint8_t* q, Q6KBlock* block) {

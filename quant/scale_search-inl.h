@@ -166,8 +166,8 @@ HWY_INLINE void StoreFits(const ScaleMinState<W>& s, size_t lane, LaneFits* fits
   O::Store(IfThenElse(s.exact, O::Set(1.f), zero), fits->exact + lane);
 }
 
-// FitScaleMin for kSets sets of lanes, which lie one after the other. A candidate depends on the one
-// before, so that a set alone would wait for its divisions and the ends of its sums; the others
+// FitScaleMin for kSets sets of lanes, which lie one after the other. A candidate depends on the
+// one before, so that a set alone would wait for its divisions and the ends of its sums; the others
 // compute meanwhile.
 template <class W, size_t kSets, size_t n, ErrorNorm norm>
 void FitScaleMinLanes(const ScaleMinSearch& search, const float* x, const float* weights,
@@ -294,6 +294,34 @@ void FitScaleLanes(const float* x, const float* weights, LaneFits* fits) {
   O::Store(IfThenElse(exact, O::Set(1.f), zero), fits->exact);
 }
 
+// The quants of a block in coordinate descent, and what each takes from the sums.
+template <size_t kSize>
+struct DescentQuants {
+  HWY_ALIGN float l[kSize];
+  HWY_ALIGN float lx[kSize];  // w x l
+  HWY_ALIGN float l2[kSize];  // w l^2
+};
+
+template <class W, class Quants>
+HWY_INLINE void StoreQuant(const W& l, const W& w, const W& wx, size_t i, Quants& q) {
+  using O = LaneOps<W>;
+  O::Store(l, q.l + i);
+  O::Store(Mul(wx, l), q.lx + i);
+  O::Store(Mul(Mul(w, l), l), q.l2 + i);
+}
+
+// Whether in some lane the best quant, x*l2/lx limited to -half..half-1, may differ from l. Decided
+// without a division, and with 1e-4 to spare for rounding, which lanes between 1e-9 and 1e12 keep
+// to. Where lx is not positive nothing moves: so it is in all blocks whose extreme is positive.
+template <class W, int half>
+HWY_INLINE bool MayMove(const W& x, const W& l, const W& rest_lx, const W& rest_l2) {
+  using O = LaneOps<W>;
+  const W target = Min(Mul(x, rest_l2), Mul(O::Set(static_cast<float>(half) - 0.6f), rest_lx));
+  const W distance = Abs(Sub(target, Mul(l, rest_lx)));
+  const auto far = Gt(distance, Mul(O::Set(0.4999f), rest_lx));
+  return !O::AllFalse(And(far, Gt(rest_lx, O::Set(0.f))));
+}
+
 // FitScaleByDescent. A round that changes nothing in a lane repeats as it is, so that lanes need
 // not stop together. Few weights move (2 % in the first round of normal weights, 0.7 % in the
 // second), and while none does the sums stay, so that steps overlap: hence the early way out of a
@@ -303,42 +331,39 @@ void FitScaleByDescentLanes(const float* x, const float* weights, LaneFits* fits
   using O = LaneOps<W>;
   using M = typename O::Mask;
   const W zero = O::Set(0.f);
-  HWY_ALIGN float weighted_x[n * O::Lanes()];
-  HWY_ALIGN float q[n * O::Lanes()];
+  DescentQuants<n * O::Lanes()> q;
   W magnitude;
   M exact;
   const W extreme = ExtremeLanes<W, n>(x, magnitude, exact);
   const M none = Lt(magnitude, O::Set(kZeroBlock));
+  const M moderate = And(Gt(magnitude, O::Set(1e-9f)), Lt(magnitude, O::Set(1e12f)));
   const W inverse = Div(O::Set(static_cast<float>(-half)), extreme);
   W lx = zero, l2 = zero;
   for (size_t i = 0; i < n * O::Lanes(); i += O::Lanes()) {
     const W xi = O::Load(x + i);
     const W w = O::Load(weights + i);
-    const W wx = Mul(w, xi);
-    const W l = RoundLimited(Mul(inverse, xi), -half, half - 1);
-    O::Store(wx, weighted_x + i);
-    O::Store(l, q + i);
-    lx = Add(lx, Mul(wx, l));
-    l2 = Add(l2, Mul(Mul(w, l), l));
+    StoreQuant(RoundLimited(Mul(inverse, xi), -half, half - 1), w, Mul(w, xi), i, q);
+    lx = Add(lx, O::Load(q.lx + i));
+    l2 = Add(l2, O::Load(q.l2 + i));
   }
   for (int round = 0; round < 5; ++round) {
     bool changed = false;
     for (size_t i = 0; i < n * O::Lanes(); i += O::Lanes()) {
+      const W xi = O::Load(x + i);
+      const W l = O::Load(q.l + i);
+      const W rest_lx = Sub(lx, O::Load(q.lx + i));
+      const W rest_l2 = Sub(l2, O::Load(q.l2 + i));
+      if (HWY_LIKELY((!MayMove<W, half>(xi, l, rest_lx, rest_l2)))) continue;
       const W w = O::Load(weights + i);
-      const W wx = O::Load(weighted_x + i);
-      const W l = O::Load(q + i);
-      const W rest_lx = Sub(lx, Mul(wx, l));
-      const W rest_l2 = Sub(l2, Mul(Mul(w, l), l));
-      const W target = Div(Mul(O::Load(x + i), rest_l2), rest_lx);
-      const W level = RoundLimited(target, -half, half - 1);
+      const W wx = Mul(w, xi);
+      const W level = RoundLimited(Div(Mul(xi, rest_l2), rest_lx), -half, half - 1);
       const M moved = And(Gt(rest_lx, zero), Ne(level, l));
-      if (HWY_LIKELY(O::AllFalse(moved))) continue;
       const W new_lx = Add(rest_lx, Mul(wx, level));
       const W new_l2 = Add(rest_l2, Mul(Mul(w, level), level));
       const M gains = Gt(Mul(Mul(new_lx, new_lx), l2), Mul(Mul(lx, lx), new_l2));
       const M accept = And(moved, And(Gt(new_l2, zero), gains));
       changed = changed || !O::AllFalse(accept);
-      O::Store(IfThenElse(accept, level, l), q + i);
+      StoreQuant(IfThenElse(accept, level, l), w, wx, i, q);
       lx = IfThenElse(accept, new_lx, lx);
       l2 = IfThenElse(accept, new_l2, l2);
     }
@@ -347,7 +372,7 @@ void FitScaleByDescentLanes(const float* x, const float* weights, LaneFits* fits
   const W scale = IfThenElse(Gt(l2, zero), Div(lx, l2), zero);
   O::Store(IfThenElse(none, zero, scale), fits->scale);
   O::Store(IfThenElse(none, zero, inverse), fits->inverse);
-  O::Store(IfThenElse(exact, O::Set(1.f), zero), fits->exact);
+  O::Store(IfThenElse(And(exact, Or(none, moderate)), O::Set(1.f), zero), fits->exact);
 }
 
 // FitPositiveScale: scales to `scale`, quants as floats to `q`. Reports lanes as not exact where a
