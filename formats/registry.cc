@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "formats/core/error.h"
+#include "formats/huggingface/folder_reader.h"
 #include "formats/reader.h"
+#include "formats/safetensors/safetensors_reader.h"
 
 namespace quern::formats {
 namespace {
@@ -12,7 +14,10 @@ namespace {
 namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
-const std::vector<FormatInfo> kFormats = {};
+const std::vector<FormatInfo> kFormats = {
+    safetensors::kFormat,
+    huggingface::kFormat,
+};
 
 Probe MakeProbe(const fs::path& path) {
   Probe probe{.path = path};
