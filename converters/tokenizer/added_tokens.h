@@ -1,8 +1,9 @@
 // Tokens beside the model's vocabulary: found in the text before anything else is done to it.
 //
 // Tokens that are not `normalized` are looked for in the raw text, the others, normalized
-// themselves, in normalized text. Leftmost first, longest of those. Follows AddedVocabulary of
-// Hugging Face's tokenizers library.
+// themselves, in normalized text. `lstrip` and `rstrip` take the white space beside the token with
+// it; `single_word` tokens are not found inside a longer word. Leftmost first, longest of those.
+// Follows AddedVocabulary of Hugging Face's tokenizers library.
 #ifndef QUERN_CONVERTERS_TOKENIZER_ADDED_TOKENS_H_
 #define QUERN_CONVERTERS_TOKENIZER_ADDED_TOKENS_H_
 
@@ -16,18 +17,11 @@
 #include "converters/tokenizer/bpe.h"
 #include "converters/tokenizer/normalizer.h"
 #include "converters/tokenizer/regex.h"
+#include "formats/huggingface/tokenizer_json.h"
 
 namespace quern::converters {
 
-struct AddedToken {
-  TokenId id = 0;
-  std::string content;
-  bool single_word = false;  // not inside a longer word
-  bool lstrip = false;       // takes the white space before it
-  bool rstrip = false;       // and after it
-  bool normalized = true;
-  bool special = false;
-};
+using formats::huggingface::AddedToken;
 
 // Finds any of a set of strings: leftmost, then longest. A byte trie.
 class StringSet {

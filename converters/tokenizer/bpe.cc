@@ -75,13 +75,18 @@ class Bpe::Merger {
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates_;
 };
 
-Bpe::Bpe(Vocabulary vocabulary, std::span<const std::pair<std::string, std::string>> merges,
-         BpeOptions options)
-    : vocabulary_(std::move(vocabulary)), options_(std::move(options)) {
-  merges_.reserve(merges.size());
-  for (size_t rank = 0; rank < merges.size(); ++rank)
-    AddMerge(merges[rank], static_cast<uint32_t>(rank));
-  if (options_.unk_token) unk_ = IdOf(*options_.unk_token);
+Bpe::Bpe(const formats::huggingface::TokenizerModel& model)
+    : continuing_subword_prefix_(model.continuing_subword_prefix.value_or("")),
+      end_of_word_suffix_(model.end_of_word_suffix.value_or("")),
+      unk_(model.unk_id),
+      byte_fallback_(model.byte_fallback),
+      fuse_unk_(model.fuse_unk),
+      ignore_merges_(model.ignore_merges) {
+  vocabulary_.reserve(model.vocab.size());
+  for (const auto& token : model.vocab) vocabulary_.emplace(token.text, token.id);
+  merges_.reserve(model.merges.size());
+  for (size_t rank = 0; rank < model.merges.size(); ++rank)
+    AddMerge(model.merges[rank], static_cast<uint32_t>(rank));
 }
 
 std::optional<TokenId> Bpe::IdOf(const std::string& token) const {
@@ -98,7 +103,7 @@ void Bpe::AddMerge(const std::pair<std::string, std::string>& merge, uint32_t ra
                             "tokenizer file is damaged",
                             Printable(token)));
   };
-  const size_t prefix = options_.continuing_subword_prefix.size();
+  const size_t prefix = continuing_subword_prefix_.size();
   const std::string_view tail =
       std::string_view(merge.second).substr(std::min(prefix, merge.second.size()));
   const TokenId left = id(merge.first);
@@ -133,20 +138,15 @@ std::vector<TokenId> Bpe::Characters(std::string_view word) const {
     const size_t begin = at;
     NextCodePoint(word, at);
     std::string character(word.substr(begin, at - begin));
-    if (begin > 0) character.insert(0, options_.continuing_subword_prefix);
-    if (at == word.size()) character += options_.end_of_word_suffix;
+    if (begin > 0) character.insert(0, continuing_subword_prefix_);
+    if (at == word.size()) character += end_of_word_suffix_;
     if (const auto id = IdOf(character)) {
       flush();
       ids.push_back(*id);
-    } else if (options_.byte_fallback && AppendBytes(character, ids)) {
+    } else if (byte_fallback_ && AppendBytes(character, ids)) {
       // The original does not place a pending unknown token first here either.
-    } else if (options_.unk_token) {
-      if (!unk_) {
-        throw Error(ErrorCode::kBadValue, {.subject = "unk_token"},
-                    fmt::format("\"{}\" is not in the vocabulary; the tokenizer file is damaged",
-                                Printable(*options_.unk_token)));
-      }
-      if (!options_.fuse_unk) flush();
+    } else if (unk_) {
+      if (!fuse_unk_) flush();
       pending = true;
     }
   }
@@ -156,7 +156,7 @@ std::vector<TokenId> Bpe::Characters(std::string_view word) const {
 
 void Bpe::Tokenize(std::string_view word, std::vector<TokenId>& ids) const {
   if (word.empty()) return;
-  if (options_.ignore_merges) {
+  if (ignore_merges_) {
     if (const auto whole = IdOf(std::string(word))) {
       ids.push_back(*whole);
       return;

@@ -15,25 +15,18 @@
 #include <utility>
 #include <vector>
 
+#include "formats/huggingface/tokenizer_json.h"
+
 namespace quern::converters {
 
 using TokenId = uint32_t;
 using Vocabulary = std::unordered_map<std::string, TokenId>;
 
-struct BpeOptions {
-  std::optional<std::string> unk_token;
-  std::string continuing_subword_prefix;
-  std::string end_of_word_suffix;
-  bool fuse_unk = false;
-  bool byte_fallback = false;
-  bool ignore_merges = false;  // a word that is a token is taken whole
-};
-
 class Bpe {
  public:
-  // Throws kBadValue where a merge, or what it makes, or the unknown token is not in `vocabulary`.
-  Bpe(Vocabulary vocabulary, std::span<const std::pair<std::string, std::string>> merges,
-      BpeOptions options);
+  // `model` is of kind kBpe and as ParseTokenizerJson validates it; merges that it does not know
+  // are kBadValue.
+  explicit Bpe(const formats::huggingface::TokenizerModel& model);
 
   // Appends the ids of one word. Characters that are in no token and have no unknown token to stand
   // for them are dropped, as the original does.
@@ -56,8 +49,12 @@ class Bpe {
 
   Vocabulary vocabulary_;
   std::unordered_map<uint64_t, Merge> merges_;  // key: left id << 32 | right id
-  BpeOptions options_;
+  std::string continuing_subword_prefix_;
+  std::string end_of_word_suffix_;
   std::optional<TokenId> unk_;
+  bool byte_fallback_ = false;
+  bool fuse_unk_ = false;
+  bool ignore_merges_ = false;  // a word that is a token is taken whole
 };
 
 }  // namespace quern::converters

@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "formats/core/error.h"
 #include "formats/core/utf8.h"
 
 namespace quern::converters {
@@ -28,12 +29,25 @@ class HfEncoder::Cache {
   std::unordered_map<std::string, std::vector<TokenId>> words_;
 };
 
-HfEncoder::HfEncoder(EncoderSpec spec)
-    : normalizer_(spec.normalizer),
-      pre_tokenizer_(spec.pre_tokenizer),
-      frame_(FrameFromPostProcessor(spec.post_processor)),
-      added_(std::move(spec.added_tokens), normalizer_),
-      bpe_(std::move(spec.vocabulary), spec.merges, std::move(spec.bpe)) {}
+namespace {
+
+using formats::huggingface::TokenizerJson;
+using formats::huggingface::TokenizerModelKind;
+
+const TokenizerJson& RequireBpe(const TokenizerJson& tokenizer) {
+  if (tokenizer.model.kind == TokenizerModelKind::kBpe) return tokenizer;
+  throw Error(ErrorCode::kUnsupported, {.subject = "model"},
+              "only BPE tokenizers are encoded with; this one is of another kind");
+}
+
+}  // namespace
+
+HfEncoder::HfEncoder(const TokenizerJson& tokenizer)
+    : normalizer_(RequireBpe(tokenizer).normalizer),
+      pre_tokenizer_(tokenizer.pre_tokenizer),
+      frame_(FrameFromPostProcessor(tokenizer.post_processor)),
+      added_(tokenizer.added_tokens, normalizer_),
+      bpe_(tokenizer.model) {}
 
 std::vector<TokenId> HfEncoder::Encode(std::string_view text, bool add_special_tokens) const {
   const std::string valid = ReplaceInvalidUtf8(text);

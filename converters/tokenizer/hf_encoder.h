@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "converters/tokenizer/added_tokens.h"
@@ -18,24 +17,15 @@
 #include "converters/tokenizer/normalizer.h"
 #include "converters/tokenizer/post_processor.h"
 #include "converters/tokenizer/pre_tokenizer.h"
-#include "formats/core/json.h"
+#include "formats/huggingface/tokenizer_json.h"
 
 namespace quern::converters {
 
-struct EncoderSpec {
-  Json normalizer;  // as in tokenizer.json; null: none
-  Json pre_tokenizer;
-  Json post_processor;
-  Vocabulary vocabulary;
-  std::vector<std::pair<std::string, std::string>> merges;
-  BpeOptions bpe;
-  std::vector<AddedToken> added_tokens;
-};
-
 class HfEncoder {
  public:
-  // Throws kUnsupported for components that are not known, kBadValue and kBadText for damage.
-  explicit HfEncoder(EncoderSpec spec);
+  // Throws kUnsupported for a model that is no BPE and components that are not known, kBadType,
+  // kBadValue and kBadText for damage.
+  explicit HfEncoder(const formats::huggingface::TokenizerJson& tokenizer);
 
   // Malformed UTF-8 counts as U+FFFD. Throws kLimitExceeded where a regular expression of the
   // tokenizer backtracks without end.

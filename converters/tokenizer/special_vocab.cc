@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <span>
 
 #include "converters/tokenizer/chat_template.h"
 #include "converters/tokenizer/json_fields.h"
@@ -100,11 +101,11 @@ SpecialVocab::SpecialVocab(const TokenizerFiles& files, Request request,
   for (const auto& [key, value] : files.tokenizer_config.items()) {
     if (key.ends_with("_token")) tokens.raw[key.substr(0, key.size() - 6)] = value;
   }
-  if (!files.tokenizer.empty()) {
-    lowercase_ = Lowercases(Member(files.tokenizer, "normalizer"));
+  if (files.tokenizer) {
+    lowercase_ = Lowercases(files.tokenizer->normalizer);
     if (!tokens.Set("bos") && tokens.Set("cls")) tokens.raw["bos"] = tokens.raw["cls"];
     if (!tokens.Set("eos") && tokens.Set("sep")) tokens.raw["eos"] = tokens.raw["sep"];
-    LoadPostProcessor(Member(files.tokenizer, "post_processor"), tokens);
+    LoadPostProcessor(files.tokenizer->post_processor, tokens);
   }
   if (tokens.has_config) LoadTokenizerConfig(files, tokens);
   LoadConfig(files.config);
@@ -184,7 +185,8 @@ void SpecialVocab::LoadPair(const Json& pair, const std::string& first, const st
 
 void SpecialVocab::LoadTokenizerConfig(const TokenizerFiles& files, const Tokens& tokens) {
   chat_template_ = FindChatTemplate(files);
-  const Json& added = ArrayField(files.tokenizer, "added_tokens");
+  const auto added = files.tokenizer ? std::span(files.tokenizer->added_tokens)
+                                     : std::span<const formats::huggingface::AddedToken>();
   for (const std::string& type : request_.types) {
     if (const Json& flag = Member(files.tokenizer_config, "add_" + type + "_token");
         flag.is_boolean())
@@ -192,10 +194,9 @@ void SpecialVocab::LoadTokenizerConfig(const TokenizerFiles& files, const Tokens
     const auto entry = tokens.raw.find(type);
     const auto content = entry == tokens.raw.end() ? std::nullopt : TokenContent(entry->second);
     if (!content) continue;
-    for (const Json& token : added) {
-      const Json& text = Member(token, "content");
-      if (!text.is_string() || text.get_ref<const std::string&>() != *content) continue;
-      if (const auto id = IntegerId(Member(token, "id"))) SetId(type, *id);
+    for (const auto& token : added) {
+      if (token.content != *content) continue;
+      SetId(type, token.id);
       break;
     }
   }

@@ -29,7 +29,8 @@ std::filesystem::path TokenizerFiles::Path(std::string_view name) const {
 TokenizerFiles ReadTokenizerFiles(const ModelSource& source) {
   TokenizerFiles files;
   files.side = &source.side_files();
-  files.tokenizer = ReadObject(*files.side, "tokenizer.json");
+  if (const auto path = files.Path("tokenizer.json"); !path.empty())
+    files.tokenizer = formats::huggingface::ReadTokenizerJson(path);
   files.tokenizer_config = ReadObject(*files.side, "tokenizer_config.json");
   files.special_tokens_map = ReadObject(*files.side, "special_tokens_map.json");
   files.added_tokens = ReadObject(*files.side, "added_tokens.json");

@@ -10,16 +10,17 @@
 
 #include "formats/core/json.h"
 #include "formats/core/model.h"
+#include "formats/huggingface/tokenizer_json.h"
 
 namespace quern::converters {
 
 struct TokenizerFiles {
   const SideFiles* side = nullptr;  // of the source, which outlives this
-  Json tokenizer;                   // tokenizer.json; null where there is none
-  Json tokenizer_config;            // tokenizer_config.json
-  Json special_tokens_map;          // special_tokens_map.json
-  Json added_tokens;                // added_tokens.json
-  Json config;                      // config.json
+  std::optional<formats::huggingface::TokenizerJson> tokenizer;  // tokenizer.json
+  Json tokenizer_config;    // tokenizer_config.json; null where there is none
+  Json special_tokens_map;  // special_tokens_map.json
+  Json added_tokens;        // added_tokens.json
+  Json config;              // config.json
 
   // Path of a side file, empty where there is none.
   std::filesystem::path Path(std::string_view name) const;
