@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "converters/tokenizer/json_fields.h"
 #include "converters/tokenizer/tokenizer_classes.h"
@@ -124,13 +126,15 @@ class TokenAdder {
  public:
   TokenAdder(TokenizerJson& json, uint64_t limit, std::vector<std::string>& notes)
       : json_(json), limit_(limit), notes_(notes) {
+    ids_.reserve(json.model.vocab.size());
+    used_.reserve(json.model.vocab.size());
     for (const auto& token : json.model.vocab) {
       ids_.emplace(token.text, token.id);
-      used_.insert(token.id);
+      Use(token.id);
     }
     for (const auto& token : json.added_tokens) {
       added_.insert(token.content);
-      used_.insert(token.id);
+      Use(token.id);
     }
   }
 
@@ -141,24 +145,30 @@ class TokenAdder {
     if (known != ids_.end()) {
       token.id = known->second;
     } else if (!keep_id || used_.contains(token.id)) {
-      token.id = used_.empty() ? 0 : *used_.rbegin() + 1;
+      token.id = end_;
     }
     if (limit_ != 0 && token.id >= limit_) {
       notes_.push_back(fmt::format("token \"{}\" is left out: it would get id {} of {}",
                                    Printable(token.content), token.id, limit_));
       return;
     }
-    used_.insert(token.id);
+    Use(token.id);
     json_.added_tokens.push_back(std::move(token));
   }
 
  private:
+  void Use(uint32_t id) {
+    used_.insert(id);
+    end_ = std::max(end_, id + 1);
+  }
+
   TokenizerJson& json_;
   uint64_t limit_;
   std::vector<std::string>& notes_;
-  std::map<std::string, uint32_t, std::less<>> ids_;
-  std::set<std::string, std::less<>> added_;
-  std::set<uint32_t> used_;
+  std::unordered_map<std::string_view, uint32_t> ids_;  // texts are json_'s
+  std::unordered_set<std::string> added_;
+  std::unordered_set<uint32_t> used_;
+  uint32_t end_ = 0;  // one more than the highest id
 };
 
 Json SlowAddedTokens(const TokenizerFiles& files) {
