@@ -6,7 +6,7 @@ set(QUERN_ROOMS "" CACHE INTERNAL "rooms declared so far, lowest first")
 set(QUERN_formats_LIBRARIES nlohmann_json::nlohmann_json fmt::fmt ZLIB::ZLIB OpenSSL::Crypto
                             protobuf::libprotobuf-lite yaml-cpp Threads::Threads)
 set(QUERN_quant_LIBRARIES PkgConfig::HWY OpenMP::OpenMP_CXX)
-set(QUERN_converters_LIBRARIES PkgConfig::ONIG xtensor OpenMP::OpenMP_CXX)
+set(QUERN_converters_LIBRARIES PkgConfig::ONIG PkgConfig::UTF8PROC xtensor OpenMP::OpenMP_CXX)
 set(QUERN_verify_LIBRARIES OpenMP::OpenMP_CXX)
 
 function(quern_room name)

@@ -17,6 +17,7 @@ struct TokenizerOptions {
   //                   SentencePiece-like BPE in tokenizer.json, else byte-level BPE
   //   "gpt2"          byte-level BPE
   //   "sentencepiece" tokenizer.model only
+  //   "sentencepiece_or_gpt2"  tokenizer.model if there is one, else byte-level BPE (Qwen2)
   std::string kind = "auto";
   std::string pre;          // tokenizer.ggml.pre by decree; empty: found
   uint64_t vocab_size = 0;  // rows of the embedding; holes are padded up to it

@@ -1,0 +1,83 @@
+#include "converters/tokenizer/hf_encoder.h"
+
+#include <unordered_map>
+
+#include "formats/core/error.h"
+#include "formats/core/utf8.h"
+
+namespace quern::converters {
+
+// Ids of the words seen so far in one text: natural language repeats itself.
+class HfEncoder::Cache {
+ public:
+  explicit Cache(const Bpe& bpe) : bpe_(bpe) {}
+
+  void Tokenize(const std::string& word, std::vector<TokenId>& ids) {
+    if (word.size() > kMaxWordBytes || words_.size() >= kMaxWords) {
+      bpe_.Tokenize(word, ids);
+      return;
+    }
+    const auto [entry, added] = words_.try_emplace(word);
+    if (added) bpe_.Tokenize(word, entry->second);
+    ids.insert(ids.end(), entry->second.begin(), entry->second.end());
+  }
+
+ private:
+  static constexpr size_t kMaxWordBytes = 64;
+  static constexpr size_t kMaxWords = 20'000;
+  const Bpe& bpe_;
+  std::unordered_map<std::string, std::vector<TokenId>> words_;
+};
+
+namespace {
+
+using formats::huggingface::TokenizerJson;
+using formats::huggingface::TokenizerModelKind;
+
+const TokenizerJson& RequireBpe(const TokenizerJson& tokenizer) {
+  if (tokenizer.model.kind == TokenizerModelKind::kBpe) return tokenizer;
+  throw Error(ErrorCode::kUnsupported, {.subject = "model"},
+              "only BPE tokenizers are encoded with; this one is of another kind");
+}
+
+}  // namespace
+
+HfEncoder::HfEncoder(const TokenizerJson& tokenizer)
+    : normalizer_(RequireBpe(tokenizer).normalizer),
+      pre_tokenizer_(tokenizer.pre_tokenizer),
+      frame_(FrameFromPostProcessor(tokenizer.post_processor)),
+      added_(tokenizer.added_tokens, normalizer_),
+      bpe_(tokenizer.model) {}
+
+std::vector<TokenId> HfEncoder::Encode(std::string_view text, bool add_special_tokens) const {
+  const std::string valid = ReplaceInvalidUtf8(text);
+  std::vector<TokenId> ids;
+  if (add_special_tokens) ids = frame_.before;
+  Cache cache(bpe_);
+  for (const auto& piece : added_.FindRaw(valid)) {
+    if (piece.id) {
+      ids.push_back(*piece.id);
+    } else {
+      EncodePiece({valid.substr(piece.span.begin, piece.span.end - piece.span.begin),
+                   piece.span.begin == 0},
+                  cache, ids);
+    }
+  }
+  if (add_special_tokens) ids.insert(ids.end(), frame_.after.begin(), frame_.after.end());
+  return ids;
+}
+
+void HfEncoder::EncodePiece(Word piece, Cache& cache, std::vector<TokenId>& ids) const {
+  const std::string text = normalizer_.Normalize(std::move(piece.text));
+  for (const auto& part : added_.FindNormalized(text)) {
+    if (part.id) {
+      ids.push_back(*part.id);
+      continue;
+    }
+    Word word = {text.substr(part.span.begin, part.span.end - part.span.begin),
+                 piece.at_start && part.span.begin == 0};
+    for (const Word& split : pre_tokenizer_.Split(std::move(word))) cache.Tokenize(split.text, ids);
+  }
+}
+
+}  // namespace quern::converters
