@@ -173,6 +173,7 @@ template <class W, size_t kSets, size_t n, ErrorNorm norm>
 void FitScaleMinLanes(const ScaleMinSearch& search, const float* x, const float* weights,
                       LaneFits* fits) {
   constexpr size_t kLanes = LaneOps<W>::Lanes();
+  static_assert(kSets * kLanes <= kMaxLanes);
   const int levels = search.levels;
   const float top = static_cast<float>(levels);
   HWY_ALIGN float q[kSets * n * kLanes];
