@@ -61,6 +61,18 @@ Json TensorTypeList(bool print) {
   return list;
 }
 
+int ListArchitectures(const CommonOptions& common) {
+  Json list = Json::array();
+  for (const auto& architecture : converters::Architectures()) {
+    if (!common.json) {
+      fmt::print("{:<12} {}\n", architecture.name, fmt::join(architecture.accepts, ", "));
+    }
+    list.push_back({{"name", architecture.name}, {"accepts", architecture.accepts}});
+  }
+  if (common.json) PrintJson({{"architectures", std::move(list)}});
+  return 0;
+}
+
 int ListTypes(const CommonOptions& common) {
   Json file_types = FileTypeList(!common.json);
   Json tensor_types = TensorTypeList(!common.json);
@@ -79,6 +91,7 @@ void AddLists(CLI::App& app, Program& program) {
                [list, &program] { return list(program.common); });
   };
   add("formats", "List the formats that can be read", ListFormats);
+  add("architectures", "List the architectures that can be converted", ListArchitectures);
   add("types", "List file types and tensor types", ListTypes);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
 #include <set>
 
 #include "cli/interrupt.h"
@@ -54,12 +55,15 @@ PlanOptions MakeOptions(const PlanArguments& arguments, const std::string& type)
         TypeArgument("--token-embedding-type", arguments.token_embedding_type);
   }
   for (const std::string& text : arguments.tensor_types) {
-    const size_t equals = text.rfind('=');
+    // llama-quantize's rules: the first '=' splits, and the pattern is taken in lower case.
+    const size_t equals = text.find('=');
     if (equals == text.npos) {
       throw Error(ErrorCode::kUsage, {{}, {}, "--tensor-type"},
                   fmt::format("\"{}\" is not REGEX=TYPE", text));
     }
-    recipe.tensor_types.emplace_back(text.substr(0, equals),
+    std::string pattern = text.substr(0, equals);
+    for (char& c : pattern) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    recipe.tensor_types.emplace_back(std::move(pattern),
                                      TypeArgument("--tensor-type", text.substr(equals + 1)));
   }
   return options;

@@ -39,6 +39,7 @@ void PlanConversion(const OutputModel& model, TensorType type, WritePlan& plan) 
     plan.tensors.push_back(
         {.tensor = i,
          .type = ConvertedType(tensor, type),
+         .shape = tensor.value.shape,
          .reason = tensor.keep_f32 ? "always stored as F32" : "the type of all weights"});
   }
   const quant::FileType* file_type = quant::FindFileType(Name(type));
@@ -74,6 +75,7 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
   for (const size_t i : order) ordered.push_back(tensors[i]);
   const auto choices = quant::ChooseTypes(*options.file_type, quant::FactsFrom(model.metadata),
                                           ordered, options.recipe);
+  quant::RequireCodecs(ordered, choices);
   for (size_t k = 0; k < order.size(); ++k) {
     PlannedTensor planned{
         .tensor = order[k],
@@ -92,7 +94,9 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
   }
   plan.type_name = options.file_type->name;
   plan.metadata.SetLast("general.quantization_version", kQuantizationVersion);
-  plan.metadata.SetLast("general.file_type", options.file_type->id);
+  plan.metadata.SetLast("general.file_type", options.file_type->only_copy
+                                                 ? quant::CopiedFileType(model.metadata, ordered)
+                                                 : options.file_type->id);
 }
 
 void LayOut(const OutputModel& model, WritePlan& plan) {
@@ -140,11 +144,12 @@ WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
   WritePlan plan;
   plan.metadata = model.metadata;
   const bool from_gguf = !model.auto_type;
-  const bool plain = options.file_type == nullptr || !IsQuantized(options.file_type->base);
-  if (from_gguf && options.file_type == nullptr) {
+  const quant::FileType* type = options.file_type;
+  const bool as_it_is = type == nullptr || type->only_copy;
+  if (from_gguf && type == nullptr) {
     PlanCopy(model, plan);
-  } else if (plain && !from_gguf) {
-    PlanConversion(model, options.file_type ? options.file_type->base : *model.auto_type, plan);
+  } else if (!from_gguf && (as_it_is || !IsQuantized(type->base))) {
+    PlanConversion(model, as_it_is ? *model.auto_type : type->base, plan);
   } else {
     PlanQuantization(model, options, plan);
   }
