@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <regex>
+#include <initializer_list>
 #include <vector>
 
 namespace quern::converters {
@@ -18,21 +18,95 @@ bool IsAlpha(char c) { return IsLower(c) || IsUpper(c); }
 char Upper(char c) { return IsLower(c) ? static_cast<char>(c - 'a' + 'A') : c; }
 char Lower(char c) { return IsUpper(c) ? static_cast<char>(c - 'A' + 'a') : c; }
 
-// Whole-text match, ignoring case. Texts come from untrusted files and std::regex recurses per
-// byte: what is longer than any sensible part of a name matches nothing.
-bool Matches(const std::string& text, const char* pattern) {
-  constexpr size_t kLongest = 64;
-  return text.size() <= kLongest &&
-         std::regex_match(text, std::regex(pattern, std::regex::icase | std::regex::ECMAScript));
+// Takes parts of a text from its front, ignoring case. Hand-written: texts come from untrusted
+// files, and std::regex recurses per byte.
+class Scanner {
+ public:
+  explicit Scanner(std::string_view text) : text_(text) {
+    std::transform(text_.begin(), text_.end(), text_.begin(), Lower);
+  }
+
+  bool AtEnd() const { return at_ == text_.size(); }
+  bool Take(std::string_view token) {
+    if (!std::string_view(text_).substr(at_).starts_with(token)) return false;
+    at_ += token.size();
+    return true;
+  }
+  bool TakeOneOf(std::string_view bytes) {
+    if (AtEnd() || bytes.find(text_[at_]) == std::string_view::npos) return false;
+    ++at_;
+    return true;
+  }
+  bool TakeDigits() {
+    const size_t begin = at_;
+    while (TakeOneOf("0123456789")) {
+    }
+    return at_ > begin;
+  }
+  // "7b", "2.7b", "1_6b", "7b1" up to the end.
+  bool TakeSizeToEnd() {
+    if (!TakeDigits()) return false;
+    if (TakeOneOf("._") && !TakeDigits()) return false;
+    if (!TakeOneOf("kmbt")) return false;
+    TakeOneOf("0123456789");
+    return AtEnd();
+  }
+
+ private:
+  std::string text_;
+  size_t at_ = 0;
+};
+
+// "2", "v0.1", "iter3".
+bool IsVersion(const std::string& part) {
+  Scanner scan(part);
+  if (!scan.Take("v")) scan.Take("iter");
+  if (!scan.TakeDigits()) return false;
+  while (scan.Take(".")) {
+    if (!scan.TakeDigits()) return false;
+  }
+  return scan.AtEnd();
 }
 
-bool IsVersion(const std::string& part) { return Matches(part, R"((v|iter)?\d+([.]\d+)*)"); }
-bool IsQuantType(const std::string& part) { return Matches(part, R"(i?q\d(_\w)*|b?fp?(16|32))"); }
-bool IsSize(const std::string& part) {
-  return Matches(part, R"((a|\d+x)?\d+([._]\d+)?[kmbt]\d?|small|mini|medium|large|x?xl)");
+// "q4_k_m", "iq2", "bf16", "fp32".
+bool IsQuantType(const std::string& part) {
+  Scanner quant(part);
+  quant.Take("i");
+  if (quant.Take("q") && quant.TakeOneOf("0123456789")) {
+    while (quant.Take("_")) {
+      if (!quant.TakeOneOf("_0123456789abcdefghijklmnopqrstuvwxyz")) return false;
+    }
+    return quant.AtEnd();
+  }
+  Scanner plain(part);
+  plain.Take("b");
+  if (!plain.Take("f")) return false;
+  plain.Take("p");
+  return (plain.Take("16") || plain.Take("32")) && plain.AtEnd();
 }
-bool IsActiveSize(const std::string& part) { return Matches(part, R"(a\d+([._]\d+)?[kmbt]\d?)"); }
-bool IsFinetune(const std::string& part) { return Matches(part, "chat|instruct|vision|lora"); }
+
+bool IsWord(const std::string& part, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+    Scanner scan(part);
+    return scan.Take(word) && scan.AtEnd();
+  });
+}
+
+bool IsActiveSize(const std::string& part) {  // "A2.7B"
+  Scanner scan(part);
+  return scan.Take("a") && scan.TakeSizeToEnd();
+}
+
+bool IsSize(const std::string& part) {  // "7B", "8x7B", "A2.7B", "mini"
+  Scanner mixture(part);
+  return Scanner(part).TakeSizeToEnd() || IsActiveSize(part) ||
+         (mixture.TakeDigits() && mixture.Take("x") && mixture.TakeSizeToEnd()) ||
+         IsWord(part, {"small", "mini", "medium", "large", "xl", "xxl"});
+}
+
+bool IsFinetune(const std::string& part) {
+  return IsWord(part, {"chat", "instruct", "vision", "lora"});
+}
 
 // "7b1" -> "7.1B", "1_6b" -> "1.6B".
 std::string NormalizeSize(std::string size) {
@@ -204,7 +278,7 @@ std::string IdToTitle(std::string_view id) {
     at = end;
     const bool lower = std::any_of(word.begin(), word.end(), IsLower) &&
                        std::none_of(word.begin(), word.end(), IsUpper);
-    if (lower && !IsDigit(word[0]) && !Matches(word, R"(v\d+(\.\d+)*)")) {
+    if (lower && !IsDigit(word[0]) && !(word[0] == 'v' && IsVersion(word))) {
       for (size_t i = 0; i < word.size(); ++i) {
         if (i == 0 || !IsAlpha(word[i - 1])) word[i] = Upper(word[i]);
       }

@@ -6,7 +6,6 @@
 #include <array>
 #include <cmath>
 #include <map>
-#include <regex>
 #include <vector>
 
 #include "converters/model_id.h"
@@ -79,11 +78,15 @@ Json Reference(const std::string& id, int64_t parameters) {
       id.starts_with("http://") || id.starts_with("https://") || id.starts_with("ssh://");
   if (address) {
     entry["repo_url"] = id;
-    std::smatch match;
-    constexpr size_t kLongestAddress = 500;  // std::regex recurses
-    static const std::regex kHub("https?://huggingface\\.co/([^/]+/[^/]+)");
-    if (id.size() > kLongestAddress || !std::regex_match(id, match, kHub)) return entry;
-    repository = match[1];
+    // Of addresses, those of repositories on Hugging Face say more.
+    const size_t host = id.find("://huggingface.co/");
+    if (host == std::string::npos || !id.starts_with("http")) return entry;
+    repository = id.substr(host + std::string_view("://huggingface.co/").size());
+    const size_t slash = repository.find('/');
+    if (slash == 0 || slash == std::string::npos || slash + 1 == repository.size() ||
+        repository.find('/', slash + 1) != std::string::npos) {
+      return entry;
+    }
   }
   const ModelIdParts parts = SplitModelId(repository, parameters);
   if (parts.name) entry["name"] = IdToTitle(*parts.name);
