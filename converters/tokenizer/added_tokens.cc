@@ -50,31 +50,17 @@ size_t SkipSpaceAfter(std::string_view text, size_t end) {
 
 void StringSet::Add(std::string_view text, size_t value) {
   if (text.empty()) return;
-  uint32_t node = 0;
-  for (const char c : text) {
-    const auto [child, added] = nodes_[node].next.try_emplace(static_cast<unsigned char>(c),
-                                                              static_cast<uint32_t>(nodes_.size()));
-    node = child->second;
-    if (added) nodes_.emplace_back();
-  }
-  if (nodes_[node].value == kNoValue) nodes_[node].value = value;
-}
-
-std::optional<StringSet::Match> StringSet::LongestAt(std::string_view text, size_t at) const {
-  std::optional<Match> longest;
-  uint32_t node = 0;
-  for (size_t i = at; i < text.size(); ++i) {
-    const auto next = nodes_[node].next.find(static_cast<unsigned char>(text[i]));
-    if (next == nodes_[node].next.end()) break;
-    node = next->second;
-    if (nodes_[node].value != kNoValue) longest = Match{{at, i + 1}, nodes_[node].value};
-  }
-  return longest;
+  values_.try_emplace(std::string(text), value);
+  lengths_[static_cast<unsigned char>(text[0])].insert(text.size());
 }
 
 std::optional<StringSet::Match> StringSet::Find(std::string_view text, size_t from) const {
-  for (size_t at = from; at < text.size() && !empty(); ++at) {
-    if (const auto match = LongestAt(text, at)) return match;
+  for (size_t at = from; at < text.size(); ++at) {
+    for (const size_t length : lengths_[static_cast<unsigned char>(text[at])]) {
+      if (length > text.size() - at) continue;
+      const auto found = values_.find(std::string(text.substr(at, length)));
+      if (found != values_.end()) return Match{{at, at + length}, found->second};
+    }
   }
   return std::nullopt;
 }

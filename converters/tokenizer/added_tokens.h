@@ -7,8 +7,10 @@
 #ifndef QUERN_CONVERTERS_TOKENIZER_ADDED_TOKENS_H_
 #define QUERN_CONVERTERS_TOKENIZER_ADDED_TOKENS_H_
 
-#include <cstdint>
+#include <array>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -23,12 +25,12 @@ namespace quern::converters {
 
 using formats::huggingface::AddedToken;
 
-// Finds any of a set of strings: leftmost, then longest. A byte trie.
+// Finds any of a set of strings: leftmost, then longest. Memory is that of the strings: they come
+// from untrusted files.
 class StringSet {
  public:
   // Of equal strings the first one added counts.
   void Add(std::string_view text, size_t value);
-  bool empty() const { return nodes_.size() == 1; }
 
   struct Match {
     TextSpan span;
@@ -38,14 +40,9 @@ class StringSet {
   std::optional<Match> Find(std::string_view text, size_t from) const;
 
  private:
-  static constexpr size_t kNoValue = ~size_t{0};
-  struct Node {
-    std::unordered_map<unsigned char, uint32_t> next;
-    size_t value = kNoValue;
-  };
-  std::optional<Match> LongestAt(std::string_view text, size_t at) const;
-
-  std::vector<Node> nodes_ = std::vector<Node>(1);
+  std::unordered_map<std::string, size_t> values_;
+  // By first byte: the lengths of the strings that begin with it, longest first.
+  std::array<std::set<size_t, std::greater<>>, 256> lengths_;
 };
 
 class AddedTokens {
@@ -60,8 +57,6 @@ class AddedTokens {
   };
   std::vector<Piece> FindRaw(std::string_view text) const { return Find(raw_, text); }
   std::vector<Piece> FindNormalized(std::string_view text) const { return Find(normal_, text); }
-
-  const std::vector<AddedToken>& tokens() const { return tokens_; }
 
  private:
   std::vector<Piece> Find(const StringSet& set, std::string_view text) const;

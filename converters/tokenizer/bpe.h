@@ -32,7 +32,6 @@ class Bpe {
   // for them are dropped, as the original does.
   void Tokenize(std::string_view word, std::vector<TokenId>& ids) const;
 
-  const Vocabulary& vocabulary() const { return vocabulary_; }
   std::optional<TokenId> IdOf(const std::string& token) const;
 
  private:

@@ -31,10 +31,6 @@ class HfEncoder {
   // tokenizer backtracks without end.
   std::vector<TokenId> Encode(std::string_view text, bool add_special_tokens = true) const;
 
-  // The special tokens that the post-processor puts around a text.
-  const SpecialFrame& frame() const { return frame_; }
-  const Vocabulary& vocabulary() const { return bpe_.vocabulary(); }
-
  private:
   class Cache;
   void EncodePiece(Word piece, Cache& cache, std::vector<TokenId>& ids) const;

@@ -38,8 +38,6 @@ constexpr TokenizerClassInfo kClasses[] = {
 
 }  // namespace
 
-std::span<const TokenizerClassInfo> TokenizerClasses() { return kClasses; }
-
 const TokenizerClassInfo* FindTokenizerClass(std::string_view name) {
   if (name.ends_with("Fast")) name.remove_suffix(4);
   const auto* found = std::find_if(std::begin(kClasses), std::end(kClasses),

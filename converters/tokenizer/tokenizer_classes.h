@@ -2,7 +2,6 @@
 #ifndef QUERN_CONVERTERS_TOKENIZER_TOKENIZER_CLASSES_H_
 #define QUERN_CONVERTERS_TOKENIZER_TOKENIZER_CLASSES_H_
 
-#include <span>
 #include <string_view>
 
 namespace quern::converters {
@@ -21,8 +20,6 @@ struct TokenizerClassInfo {
   std::string_view normalizer;
   std::string_view pre_tokenizer;
 };
-
-std::span<const TokenizerClassInfo> TokenizerClasses();
 
 // By name, ignoring a trailing "Fast"; null for an unknown class.
 const TokenizerClassInfo* FindTokenizerClass(std::string_view name);

@@ -259,13 +259,6 @@ std::vector<SpecialFrame> Frames(const TokenizerFiles& files, const TokenizerJso
 
 }  // namespace
 
-std::string TokenizerClass(const TokenizerFiles& files) {
-  const std::string name = StringField(files.tokenizer_config, "tokenizer_class");
-  if (!name.empty()) return name.ends_with("Fast") ? name.substr(0, name.size() - 4) : name;
-  const TokenizerClassInfo* info = ClassOf(files);
-  return info == nullptr ? std::string() : std::string(info->name);
-}
-
 TransformersTokenizer LoadTransformersTokenizer(const TokenizerFiles& files, uint64_t token_limit,
                                                 std::vector<std::string>& notes) {
   TransformersTokenizer loaded;

@@ -34,10 +34,6 @@ struct TransformersTokenizer {
 TransformersTokenizer LoadTransformersTokenizer(const TokenizerFiles& files, uint64_t token_limit,
                                                 std::vector<std::string>& notes);
 
-// "GPT2Tokenizer" for tokenizer_class "GPT2TokenizerFast", or for model_type "gpt2" where no class
-// is named; empty for none.
-std::string TokenizerClass(const TokenizerFiles& files);
-
 // merges.txt: two parts per line, a comment in the first line, malformed lines passed over.
 std::vector<std::pair<std::string, std::string>> ReadMergesFile(const std::filesystem::path& path);
 

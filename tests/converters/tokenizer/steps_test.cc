@@ -53,6 +53,16 @@ TEST(Regex, SearchesLongTextsWithoutAMatch) {
 
 TEST(Regex, RefusesWhatIsNoExpression) { EXPECT_QUERN_ERROR(Regex("(a"), ErrorCode::kBadText); }
 
+TEST(Regex, LimitsWhatAnExpressionExpandsTo) {
+  std::string nested = "a";
+  for (int i = 0; i < 8; ++i) nested = "(?:" + nested + "){1,100000}";
+  try {
+    (void)Regex(nested).FindAll(std::string(100, 'a') + "b");
+  } catch (const Error& error) {
+    EXPECT_EQ(ErrorCodeName(error.code()), ErrorCodeName(ErrorCode::kLimitExceeded));
+  }
+}
+
 TEST(PreTokenizer, SplitsWithEachBehavior) {
   const std::string text = "the-final--countdown";
   EXPECT_THAT(Split(SplitAtDash("Removed"), text), ElementsAre("the", "final", "countdown"));
