@@ -5,6 +5,7 @@
 
 #include "formats/core/error.h"
 #include "formats/reader.h"
+#include "formats/torch/torch_source.h"
 
 namespace quern::formats {
 namespace {
@@ -12,7 +13,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
-const std::vector<FormatInfo> kFormats = {};
+const std::vector<FormatInfo> kFormats = {
+    torch::kFormat,
+};
 
 Probe MakeProbe(const fs::path& path) {
   Probe probe{.path = path};
@@ -52,10 +55,10 @@ std::string_view Diagnose(const Probe& probe) {
 
 std::span<const FormatInfo> Formats() { return kFormats; }
 
-std::unique_ptr<ModelSource> OpenModel(const fs::path& path) {
+std::unique_ptr<ModelSource> OpenModel(const fs::path& path, const OpenOptions& options) {
   const Probe probe = MakeProbe(path);
   for (const auto& format : kFormats) {
-    if (format.matches(probe)) return format.open(path);
+    if (format.matches(probe)) return format.open(path, options);
   }
   throw Error(ErrorCode::kBadMagic, {path.string(), {}, {}}, Diagnose(probe));
 }
