@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "formats/core/error.h"
+#include "formats/huggingface/folder_reader.h"
 #include "formats/reader.h"
+#include "formats/safetensors/safetensors_reader.h"
 #include "formats/torch/torch_source.h"
 
 namespace quern::formats {
@@ -14,7 +16,9 @@ namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
+    safetensors::kFormat,
     torch::kFormat,
+    huggingface::kFormat,
 };
 
 Probe MakeProbe(const fs::path& path) {

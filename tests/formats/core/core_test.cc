@@ -98,8 +98,24 @@ TEST(Json, RefusesWhatIsAmbiguousOrDeep) {
   EXPECT_QUERN_ERROR(ParseJson("[NaN]", "f"), ErrorCode::kBadText);
   EXPECT_QUERN_ERROR(ParseJson("[1e400]", "f"), ErrorCode::kBadText);
   EXPECT_QUERN_ERROR(ParseJson("", "f"), ErrorCode::kBadText);
+  EXPECT_QUERN_ERROR(ParseJson(std::string_view("{}\0x", 4), "f"), ErrorCode::kBadText);
   EXPECT_QUERN_ERROR(ParseJson(std::string(100'000, '['), "f"), ErrorCode::kLimitExceeded);
   EXPECT_EQ(ParseJson("\xef\xbb\xbf{\"a\":[1,2]}", "f")["a"][1], 2);
+}
+
+TEST(Json, NamesTheDuplicateKeyAndThePlaceOfASyntaxError) {
+  const Error twice = testing::ErrorOf([] { ParseJson(R"({"a":[{}],"b":1,"a":2})", "f"); });
+  EXPECT_EQ(twice.where().subject, "a");
+  const Error syntax = testing::ErrorOf([] { ParseJson("[1,]", "f", {.base_offset = 8}); });
+  EXPECT_EQ(syntax.where().offset, 11u);
+}
+
+// The callback parser of nlohmann/json needs quadratic time for this: minutes instead of a second.
+TEST(Json, ReadsAnObjectOfManyObjectsInLinearTime) {
+  std::string text = "{";
+  for (int i = 0; i < 300'000; ++i) text += "\"" + std::to_string(i) + "\":{\"x\":[1]},";
+  text.back() = '}';
+  EXPECT_EQ(ParseJson(text, "f").size(), 300'000u);
 }
 
 TEST(OutputFile, AppearsOnlyWhenCommitted) {

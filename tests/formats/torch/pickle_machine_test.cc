@@ -131,9 +131,8 @@ std::vector<OpcodeCase> Cases() {
       {"MEMOIZE after PUT",
        "K\x05q\x01"
        "0K\x06\x94"
-       "0K\x07\x94"
-       "0(h\x01h\x01t.",
-       "(6 6 )"},
+       "0(h\x01t.",
+       "(6 )"},
       {"PROTO FRAME", "\x80\x05\x95" + Le(2, 8) + "N.", "None"},
       {"GLOBAL", "ctorch\nfloat32\n.", "a class or function"},
       {"STACK_GLOBAL", "\x8c\x05torch\x8c\x04Size\x93)\x85R.", "()"},
