@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
-    safetensors::kFormat,
     torch::kFormat,
+    safetensors::kFormat,
     huggingface::kFormat,
 };
 

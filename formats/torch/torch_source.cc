@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "formats/core/error.h"
+#include "formats/huggingface/side_files.h"
 #include "formats/torch/legacy_format.h"
 #include "formats/torch/pickle_machine.h"
 
@@ -100,8 +101,17 @@ bool Matches(const Probe& probe) {
   return LooksLikeLegacy(probe.head) || LooksLikeTar(probe.head);
 }
 
+// A file with the side files of its folder: what a path given by a user opens.
+class FileInFolder : public TorchSource {
+ public:
+  FileInFolder(const fs::path& path, const OpenOptions& options) : TorchSource(path, options) {
+    side_files_ = huggingface::FindSideFiles(path.parent_path());
+    config_ = huggingface::ReadConfig(side_files_);
+  }
+};
+
 std::unique_ptr<ModelSource> Open(const fs::path& path, const OpenOptions& options) {
-  return std::make_unique<TorchSource>(path, options);
+  return std::make_unique<FileInFolder>(path, options);
 }
 
 }  // namespace

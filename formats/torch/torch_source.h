@@ -26,7 +26,8 @@
 
 namespace quern::formats::torch {
 
-class TorchSource final : public ModelSource {
+// One file by itself; opened through kFormat, it has the side files of its folder as well.
+class TorchSource : public ModelSource {
  public:
   explicit TorchSource(const std::filesystem::path& path, const OpenOptions& options = {});
 

@@ -323,6 +323,28 @@ TEST(TorchSource, RefusesTreesThatAreAmbiguousEndlessOrTooDeep) {
   refused(many + "e", ErrorCode::kLimitExceeded);
 }
 
+TEST(TorchSource, ShardsOfAFolderAreReadThroughItsIndex) {
+  const TempFolder folder;
+  const auto shard = [&](const char* file, const std::string& name, bool zip) {
+    const std::string pickle = p::Dict({{p::Str(name), FloatTensor(12, 4, {2}, {1})}});
+    folder.Write(file, zip ? BuildZip(TorchZip(pickle, kTwelve)) : TorchLegacy(pickle, kTwelve));
+  };
+  shard("pytorch_model-00001-of-00002.bin", "model.b.weight", true);
+  shard("pytorch_model-00002-of-00002.bin", "model.a.weight", false);
+  folder.Write("config.json", std::string_view(R"({"model_type": "x"})"));
+  folder.Write("pytorch_model.bin.index.json", std::string_view(R"({"weight_map": {
+      "model.b.weight": "pytorch_model-00001-of-00002.bin",
+      "model.a.weight": "pytorch_model-00002-of-00002.bin"}})"));
+  const auto source = OpenModel(folder.path());
+  EXPECT_EQ(source->format(), "huggingface");
+  EXPECT_THAT(Names(*source), ElementsAre("model.b.weight", "model.a.weight"));
+  EXPECT_THAT(ReadTensor(*source, "model.b.weight"), ElementsAre(4, 5));
+  EXPECT_THAT(ReadTensor(*source, "model.a.weight"), ElementsAre(4, 5));
+  // a single file knows its folder, too
+  const auto single = OpenModel(folder.path() / "pytorch_model-00001-of-00002.bin");
+  EXPECT_EQ(single->config()["model_type"], "x");
+}
+
 TEST(TorchSource, IsFoundByContentNotByName) {
   const TempFolder folder;
   for (const char* name : {"model.pth", "model.safetensors", "model.gguf", "noextension"}) {
