@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -132,27 +133,50 @@ void CheckName(const File& file, uint64_t offset, const std::string& name) {
               "a member with this name could be written outside its folder; do not use this file");
 }
 
-// Replaces the placeholders of a central entry by its ZIP64 extra field (APPNOTE 4.5.3).
-void ReadZip64Extra(ByteReader extra, std::span<uint64_t* const> wanted, std::string_view name) {
+// Replaces the placeholders of a central entry by its ZIP64 extra field (APPNOTE 4.5.3). The field
+// holds the values that have a placeholder; some writers put in those before them as well, which
+// must then say the same as the entry.
+void ReadZip64Extra(ByteReader extra, Member& member) {
+  constexpr uint64_t kPlaceholder = 0xffffffff;
+  const std::array<uint64_t*, 3> fields = {&member.size, &member.compressed_size,
+                                           &member.header_offset};
+  std::vector<uint64_t*> wanted;
+  size_t last = 0;  // fields up to the last one that is wanted
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (*fields[i] != kPlaceholder) continue;
+    wanted.push_back(fields[i]);
+    last = i + 1;
+  }
+  const auto mislead = [&](ErrorCode code, std::string_view what) {
+    return extra.Fail(code, member.name, fmt::format("its ZIP64 field {}; {}", what, kMislead));
+  };
   bool seen = false;
   while (extra.remaining() > 0) {
-    const auto id = extra.Read<uint16_t>(name);
-    const auto bytes = extra.Read<uint16_t>(name);
+    const auto id = extra.Read<uint16_t>(member.name);
+    const auto bytes = extra.Read<uint16_t>(member.name);
     if (id != 1) {
-      extra.Skip(bytes, name);
+      extra.Skip(bytes, member.name);
       continue;
     }
-    if (seen || bytes != 8 * wanted.size()) {
-      throw extra.Fail(ErrorCode::kMismatch, name,
-                       fmt::format("its ZIP64 field does not fit its header; {}", kMislead));
+    const size_t count = bytes / 8;
+    std::vector<uint64_t*> listed = wanted;
+    if (count != wanted.size() && count <= fields.size()) {
+      listed.assign(fields.begin(), fields.begin() + static_cast<ptrdiff_t>(count));
+    }
+    if (seen || bytes != 8 * listed.size() || listed.size() < wanted.size() ||
+        (listed.size() > wanted.size() && count < last)) {
+      throw mislead(ErrorCode::kMismatch, "does not fit its header");
     }
     seen = true;
-    for (uint64_t* field : wanted) *field = extra.Read<uint64_t>(name);
+    for (uint64_t* field : listed) {
+      const auto value = extra.Read<uint64_t>(member.name);
+      if (*field != kPlaceholder && *field != value) {
+        throw mislead(ErrorCode::kMismatch, "contradicts its header");
+      }
+      *field = value;
+    }
   }
-  if (!seen && !wanted.empty()) {
-    throw extra.Fail(ErrorCode::kMissing, name,
-                     fmt::format("its ZIP64 field is missing; {}", kMislead));
-  }
+  if (!seen && !wanted.empty()) throw mislead(ErrorCode::kMissing, "is missing");
 }
 
 void CheckSizes(const File& file, uint64_t at, const Member& member) {
@@ -197,13 +221,9 @@ Member ReadCentralEntry(const File& file, ByteReader& reader) {
   reader.Skip(comment_bytes, member.name);
 
   CheckName(file, at, member.name);
-  std::vector<uint64_t*> wide;
-  for (uint64_t* field : {&member.size, &member.compressed_size, &member.header_offset}) {
-    if (*field == 0xffffffff) wide.push_back(field);
-  }
   ReadZip64Extra(
       ByteReader({reinterpret_cast<const uint8_t*>(extra.data()), extra.size()}, file.path(), at),
-      wide, member.name);
+      member);
   const Where where{file.path(), at, member.name};
   if (member.flags & kForbiddenFlags) {
     throw Error(ErrorCode::kBadValue, where,
