@@ -5,6 +5,7 @@
 
 #include "formats/core/error.h"
 #include "formats/huggingface/folder_reader.h"
+#include "formats/numpy/numpy_source.h"
 #include "formats/reader.h"
 #include "formats/safetensors/safetensors_reader.h"
 #include "formats/torch/torch_source.h"
@@ -16,6 +17,7 @@ namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
+    numpy::kFormat,  // before torch: both are zips, and this one is sure
     torch::kFormat,
     safetensors::kFormat,
     huggingface::kFormat,
