@@ -16,7 +16,7 @@ NEEDS_IMATRIX = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S"}
 def main():
     report = Report()
     types = [t for t in json.loads(quern("types", "--json"))["file_types"]
-             if t["name"] not in NEEDS_IMATRIX]
+             if t["name"] not in NEEDS_IMATRIX | {"COPY"}]
     for name in FAMILIES:
         with tempfile.TemporaryDirectory() as folder:
             source = build_family(name, folder)
