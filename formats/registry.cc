@@ -6,6 +6,9 @@
 #include "formats/core/error.h"
 #include "formats/gguf/gguf_reader.h"
 #include "formats/huggingface/folder_reader.h"
+#include "formats/litgpt/litgpt_source.h"
+#include "formats/llama2c/llama2c_source.h"
+#include "formats/meta/meta_source.h"
 #include "formats/reader.h"
 #include "formats/safetensors/safetensors_reader.h"
 #include "formats/torch/torch_source.h"
@@ -20,6 +23,10 @@ const std::vector<FormatInfo> kFormats = {
     gguf::kFormat,
     torch::kFormat,
     safetensors::kFormat,
+    llama2c::kFormat,
+    // Folders that have files of their own before what takes any config or tokenizer.
+    meta::kFormat,
+    litgpt::kFormat,
     huggingface::kFormat,
 };
 
