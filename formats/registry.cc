@@ -9,6 +9,7 @@
 #include "formats/litgpt/litgpt_source.h"
 #include "formats/llama2c/llama2c_source.h"
 #include "formats/meta/meta_source.h"
+#include "formats/numpy/numpy_source.h"
 #include "formats/reader.h"
 #include "formats/safetensors/safetensors_reader.h"
 #include "formats/torch/torch_source.h"
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
+    numpy::kFormat,  // before torch: both are zips, and this one is sure
     gguf::kFormat,
     torch::kFormat,
     safetensors::kFormat,
