@@ -30,9 +30,22 @@ OutputModel PassThrough(const ModelSource& source) {
   return model;
 }
 
+// What config() was read from, for errors.
 std::string ConfigFile(const ModelSource& source) {
-  const auto at = source.side_files().find("config.json");
-  return at == source.side_files().end() ? source.path().string() : at->second.string();
+  for (const char* name : {"model_config.yaml", "lit_config.json", "params.json", "config.json"}) {
+    const bool of_layout =
+        (source.layout() == "huggingface") == (name == std::string("config.json"));
+    const auto at = source.side_files().find(name);
+    if (of_layout && at != source.side_files().end()) return at->second.string();
+  }
+  return source.path().string();
+}
+
+// The name under which architecture files accept the source: its layout's, but for Hugging Face's,
+// which many architectures share.
+std::string ArchitectureName(const ModelSource& source, const std::string& config_file) {
+  if (source.layout() != "huggingface") return source.layout();
+  return HfArchitecture(source.config(), config_file);
 }
 
 uint64_t VocabularySize(const Hyperparameters& hyperparameters) {
@@ -45,8 +58,9 @@ Conversion ConvertModel(const ModelSource& source, const ConvertOptions& options
   if (source.layout() == "gguf") return {PassThrough(source), std::nullopt};
   const std::string file = ConfigFile(source);
   const Architecture architecture =
-      FindArchitecture(HfArchitecture(source.config(), file), options.architecture_files);
-  const Hyperparameters hyperparameters(source.config(), architecture, file);
+      FindArchitecture(ArchitectureName(source, file), options.architecture_files);
+  const Hyperparameters hyperparameters(source.config(), architecture, file, &source);
+  hyperparameters.CheckRequired();
 
   OutputModel model;
   model.architecture = architecture.name;
