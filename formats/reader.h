@@ -25,11 +25,23 @@ struct Probe {
 };
 inline constexpr uint64_t kProbeBytes = 4096;
 
+// What a caller may ask of a format beyond the path. Formats that know no such thing ignore it.
+struct OpenOptions {
+  // Where the model is inside a file that holds more (a checkpoint with optimizer states): "" lets
+  // the format choose, kWholeFile lists everything under its full name, else a dotted path; names
+  // are relative to it.
+  std::string root;
+  // Keep objects of unknown classes in a pickle as inert placeholders instead of refusing the file.
+  bool allow_opaque = false;
+};
+inline constexpr std::string_view kWholeFile = ".";
+
 struct FormatInfo {
   std::string_view name;         // "gguf"
   std::string_view description;  // one line for `quern formats`
   bool (*matches)(const Probe& probe);
-  std::unique_ptr<ModelSource> (*open)(const std::filesystem::path& path);
+  std::unique_ptr<ModelSource> (*open)(const std::filesystem::path& path,
+                                       const OpenOptions& options);
 };
 
 // Every format of this build, in the order in which they are probed.
@@ -38,7 +50,8 @@ std::span<const FormatInfo> Formats();
 // Opens a file or folder with the first format that recognizes it. Throws kMissing, kIo, and
 // kBadMagic where no format does (saying what the file seems to be: an HTML page, a git-LFS
 // pointer, an empty file, ...), and whatever the format's own validation finds.
-std::unique_ptr<ModelSource> OpenModel(const std::filesystem::path& path);
+std::unique_ptr<ModelSource> OpenModel(const std::filesystem::path& path,
+                                       const OpenOptions& options = {});
 
 }  // namespace quern::formats
 

@@ -8,6 +8,7 @@
 #include "formats/huggingface/folder_reader.h"
 #include "formats/reader.h"
 #include "formats/safetensors/safetensors_reader.h"
+#include "formats/torch/torch_source.h"
 
 namespace quern::formats {
 namespace {
@@ -17,6 +18,7 @@ namespace fs = std::filesystem;
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
     gguf::kFormat,
+    torch::kFormat,
     safetensors::kFormat,
     huggingface::kFormat,
 };
@@ -59,10 +61,10 @@ std::string_view Diagnose(const Probe& probe) {
 
 std::span<const FormatInfo> Formats() { return kFormats; }
 
-std::unique_ptr<ModelSource> OpenModel(const fs::path& path) {
+std::unique_ptr<ModelSource> OpenModel(const fs::path& path, const OpenOptions& options) {
   const Probe probe = MakeProbe(path);
   for (const auto& format : kFormats) {
-    if (format.matches(probe)) return format.open(path);
+    if (format.matches(probe)) return format.open(path, options);
   }
   throw Error(ErrorCode::kBadMagic, {path.string(), {}, {}}, Diagnose(probe));
 }

@@ -49,7 +49,7 @@ bool Matches(const Probe& probe) {
   return probe.head.starts_with(kMagic) || probe.head.starts_with("FUGG");
 }
 
-std::unique_ptr<ModelSource> Open(const fs::path& path) {
+std::unique_ptr<ModelSource> Open(const fs::path& path, const OpenOptions&) {
   return std::make_unique<GgufSource>(path);
 }
 

@@ -147,20 +147,24 @@ FolderSource::FolderSource(const fs::path& path, const FolderOptions& options) :
   if (!options.weights) return;
   const Weights weights = FindWeights(ListFiles(path));
   if (weights.index.empty()) {
-    for (const std::string& name : weights.files) OpenShard(name);
+    for (const std::string& name : weights.files) OpenShard(name, options.shards);
     return;
   }
   const fs::path index_path = path / weights.index;
   const WeightMap index = ReadIndex(index_path);
-  for (const std::string& name : ShardsOf(index, path, index_path.string())) OpenShard(name);
+  OpenOptions shards = options.shards;
+  if (shards.root.empty()) shards.root = kWholeFile;
+  for (const std::string& name : ShardsOf(index, path, index_path.string())) {
+    OpenShard(name, shards);
+  }
   CheckAgainst(index, index_path.string());
 }
 
-void FolderSource::OpenShard(const std::string& name) {
+void FolderSource::OpenShard(const std::string& name, const OpenOptions& options) {
   const fs::path shard_path = path() / name;
   // Refuses folders, which OpenModel would take (and take again, for a link to this one).
   File::Open(shard_path);
-  auto source = OpenModel(shard_path);
+  auto source = OpenModel(shard_path, options);
   if (source->layout() != layout_) {
     throw Error(ErrorCode::kUnexpected, {shard_path.string(), {}, {}},
                 fmt::format("a file of the format \"{}\" under a shard's name; name that file "
@@ -239,9 +243,10 @@ void FolderSource::WillNeed(const TensorInfo& tensor, uint64_t offset, uint64_t 
 }
 
 constinit const FormatInfo kFormat = {
-    "huggingface", "a Hugging Face folder: config.json, tokenizer files, safetensors shards",
-    Matches, [](const fs::path& path) -> std::unique_ptr<ModelSource> {
-      return std::make_unique<FolderSource>(path);
+    "huggingface",
+    "a Hugging Face folder: config.json, tokenizer files, safetensors or .bin shards", Matches,
+    [](const fs::path& path, const OpenOptions& options) -> std::unique_ptr<ModelSource> {
+      return std::make_unique<FolderSource>(path, FolderOptions{.shards = options});
     }};
 
 }  // namespace quern::formats::huggingface

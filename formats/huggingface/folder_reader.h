@@ -46,6 +46,7 @@ WeightMap ParseIndex(std::string_view json, std::string_view file);
 
 struct FolderOptions {
   bool weights = true;  // false: leave them closed; zero tensors
+  OpenOptions shards;   // passed on to each weight file; an index names tensors in full
 };
 
 class FolderSource : public ModelSource {
@@ -66,7 +67,7 @@ class FolderSource : public ModelSource {
     std::unique_ptr<ModelSource> source;
   };
 
-  void OpenShard(const std::string& name);
+  void OpenShard(const std::string& name, const OpenOptions& options);
   void CheckAgainst(const WeightMap& index, const std::string& index_path) const;
   const Shard& ShardOf(const TensorInfo& tensor) const;
 

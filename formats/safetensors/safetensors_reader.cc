@@ -276,9 +276,10 @@ SafetensorsSource::SafetensorsSource(const fs::path& path) : ModelSource(path) {
   metadata_ = std::move(header.metadata);
 }
 
-constinit const FormatInfo kFormat = {"safetensors", "one .safetensors file", Matches,
-                                      [](const fs::path& path) -> std::unique_ptr<ModelSource> {
-                                        return std::make_unique<FileInFolder>(path);
-                                      }};
+constinit const FormatInfo kFormat = {
+    "safetensors", "one .safetensors file", Matches,
+    [](const fs::path& path, const OpenOptions&) -> std::unique_ptr<ModelSource> {
+      return std::make_unique<FileInFolder>(path);
+    }};
 
 }  // namespace quern::formats::safetensors
