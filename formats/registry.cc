@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "formats/core/error.h"
+#include "formats/ggml/ggml_reader.h"
 #include "formats/gguf/gguf_reader.h"
 #include "formats/huggingface/folder_reader.h"
+#include "formats/numpy/numpy_reader.h"
 #include "formats/reader.h"
 #include "formats/safetensors/safetensors_reader.h"
 #include "formats/torch/torch_source.h"
@@ -17,10 +19,8 @@ namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
-    gguf::kFormat,
-    torch::kFormat,
-    safetensors::kFormat,
-    huggingface::kFormat,
+    gguf::kFormat,  ggml::kFormat,        numpy::kFormat,
+    torch::kFormat, safetensors::kFormat, huggingface::kFormat,
 };
 
 Probe MakeProbe(const fs::path& path) {
