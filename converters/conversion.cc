@@ -35,6 +35,20 @@ std::string ConfigFile(const ModelSource& source) {
   return at == source.side_files().end() ? source.path().string() : at->second.string();
 }
 
+// config(), completed where the format leaves out what architectures need.
+Json CompleteConfig(const ModelSource& source, const ConvertOptions& options,
+                    std::vector<std::string>& notes) {
+  if (source.layout() == "ggml") {
+    return GgmlConfig(source, options.ggml, options.vocab_only, notes);
+  }
+  if (options.ggml.given()) {
+    throw Error(ErrorCode::kUsage, {source.path().string(), {}, {}},
+                "--gqa, --eps and --context-length are for GGML files of before GGUF; other "
+                "sources state these values themselves");
+  }
+  return source.config();
+}
+
 uint64_t VocabularySize(const Hyperparameters& hyperparameters) {
   return hyperparameters.Find("vocab_size") ? hyperparameters.Count("vocab_size") : 0;
 }

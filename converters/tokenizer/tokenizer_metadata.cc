@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "converters/tokenizer/ggml_vocabulary.h"
 #include "converters/tokenizer/json_fields.h"
 #include "converters/tokenizer/pre_type.h"
 #include "converters/tokenizer/special_vocab.h"
@@ -170,6 +171,7 @@ class TokenizerConversion {
 
 void AddTokenizerMetadata(const ModelSource& source, const TokenizerOptions& options,
                           Metadata& metadata, std::vector<std::string>& notes) {
+  if (options.kind == "ggml") return AddGgmlVocabulary(source, metadata, notes);
   TokenizerConversion conversion(source, options, metadata, notes);
   if (options.kind == "auto") {
     conversion.Auto();
