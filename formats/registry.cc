@@ -7,7 +7,7 @@
 #include "formats/ggml/ggml_reader.h"
 #include "formats/gguf/gguf_reader.h"
 #include "formats/huggingface/folder_reader.h"
-#include "formats/numpy/numpy_reader.h"
+#include "formats/numpy/numpy_source.h"
 #include "formats/reader.h"
 #include "formats/safetensors/safetensors_reader.h"
 #include "formats/torch/torch_source.h"
@@ -19,8 +19,12 @@ namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
-    gguf::kFormat,  ggml::kFormat,        numpy::kFormat,
-    torch::kFormat, safetensors::kFormat, huggingface::kFormat,
+    gguf::kFormat,
+    ggml::kFormat,
+    numpy::kFormat,  // before torch: both are zips, and this one is sure
+    torch::kFormat,
+    safetensors::kFormat,
+    huggingface::kFormat,
 };
 
 Probe MakeProbe(const fs::path& path) {

@@ -83,22 +83,13 @@ std::string HeadOf(const File& file) {
   return head;
 }
 
-// npz files are zips, too; their members are .npy files.
-bool FirstMemberIsNumpy(std::string_view head) {
-  if (head.size() < 30) return false;
-  const size_t length = static_cast<unsigned char>(head[26]) |
-                        static_cast<size_t>(static_cast<unsigned char>(head[27])) << 8;
-  return head.substr(30, length).ends_with(".npy");
-}
-
 bool LooksLikeZip(std::string_view head) {
   return head.starts_with(kZipMagic) || head.starts_with(kEmptyZipMagic);
 }
 
 bool Matches(const Probe& probe) {
   if (probe.is_folder) return false;
-  if (LooksLikeZip(probe.head)) return !FirstMemberIsNumpy(probe.head);
-  return LooksLikeLegacy(probe.head) || LooksLikeTar(probe.head);
+  return LooksLikeZip(probe.head) || LooksLikeLegacy(probe.head) || LooksLikeTar(probe.head);
 }
 
 // A file with the side files of its folder: what a path given by a user opens.

@@ -18,10 +18,10 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/core/strided_view.h"
 #include "formats/reader.h"
 #include "formats/torch/pickle_value.h"
 #include "formats/torch/state_dict.h"
-#include "formats/torch/strided_view.h"
 #include "formats/zip/zip_archive.h"
 
 namespace quern::formats::torch {

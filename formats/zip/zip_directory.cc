@@ -194,6 +194,30 @@ void CheckSizes(const File& file, uint64_t at, const Member& member) {
   }
 }
 
+// What an entry says about its member besides name, sizes and place.
+struct Attributes {
+  uint16_t flags, method, disk, made_by;
+  uint32_t attributes;
+};
+
+void CheckAttributes(const Where& where, const Attributes& entry) {
+  if (entry.flags & kForbiddenFlags) {
+    throw Error(ErrorCode::kBadValue, where,
+                "this member is marked as encrypted or patched; quern reads plain archives only");
+  }
+  if (entry.disk != 0) throw Error(ErrorCode::kBadValue, where, "this member is on another disk");
+  if (entry.method != 0 && entry.method != 8) {
+    throw Error(ErrorCode::kUnsupported, where,
+                fmt::format("compression method {}; only stored and deflated members are read, "
+                            "pack the archive again",
+                            entry.method));
+  }
+  constexpr uint32_t kUnix = 3, kTypeMask = 0170000, kLink = 0120000;
+  if (entry.made_by == kUnix && (entry.attributes >> 16 & kTypeMask) == kLink) {
+    throw Error(ErrorCode::kUnsafe, where, "this member is a symbolic link; do not use this file");
+  }
+}
+
 Member ReadCentralEntry(const File& file, ByteReader& reader) {
   const uint64_t at = reader.offset();
   if (reader.Read<uint32_t>("central directory") != kCentralSignature) {
@@ -224,22 +248,11 @@ Member ReadCentralEntry(const File& file, ByteReader& reader) {
   ReadZip64Extra(
       ByteReader({reinterpret_cast<const uint8_t*>(extra.data()), extra.size()}, file.path(), at),
       member);
-  const Where where{file.path(), at, member.name};
-  if (member.flags & kForbiddenFlags) {
-    throw Error(ErrorCode::kBadValue, where,
-                "this member is marked as encrypted or patched; quern reads plain archives only");
-  }
-  if (disk != 0) throw Error(ErrorCode::kBadValue, where, "this member is on another disk");
-  if (method != 0 && method != 8) {
-    throw Error(ErrorCode::kUnsupported, where,
-                fmt::format("compression method {}; only stored and deflated members are read, "
-                            "pack the archive again",
-                            method));
-  }
-  constexpr uint32_t kUnix = 3, kTypeMask = 0170000, kLink = 0120000;
-  if (made_by == kUnix && (attributes >> 16 & kTypeMask) == kLink) {
-    throw Error(ErrorCode::kUnsafe, where, "this member is a symbolic link; do not use this file");
-  }
+  CheckAttributes({file.path(), at, member.name}, {.flags = member.flags,
+                                                   .method = method,
+                                                   .disk = disk,
+                                                   .made_by = made_by,
+                                                   .attributes = attributes});
   member.deflated = method == 8;
   CheckSizes(file, at, member);
   return member;

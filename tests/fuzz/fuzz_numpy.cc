@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "formats/numpy/numpy_reader.h"
+#include "formats/numpy/numpy_source.h"
 #include "tests/fuzz/memory_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -1,14 +1,14 @@
 // Row-major bytes of a tensor that lies in its storage with any strides: transposed, sliced,
 // expanded, Fortran order. Any byte range can be asked for; memory is one window.
-#ifndef QUERN_FORMATS_TORCH_STRIDED_VIEW_H_
-#define QUERN_FORMATS_TORCH_STRIDED_VIEW_H_
+#ifndef QUERN_FORMATS_CORE_STRIDED_VIEW_H_
+#define QUERN_FORMATS_CORE_STRIDED_VIEW_H_
 
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <vector>
 
-namespace quern::formats::torch {
+namespace quern {
 
 struct StridedView {
   uint64_t offset = 0;            // elements, of the first element in the storage
@@ -31,6 +31,6 @@ using StorageRead = std::function<void(uint64_t offset, std::span<uint8_t> out)>
 void ReadView(const StridedView& view, uint64_t begin, std::span<uint8_t> out,
               const StorageRead& read);
 
-}  // namespace quern::formats::torch
+}  // namespace quern
 
-#endif  // QUERN_FORMATS_TORCH_STRIDED_VIEW_H_
+#endif  // QUERN_FORMATS_CORE_STRIDED_VIEW_H_

@@ -1,10 +1,10 @@
-#include "formats/torch/strided_view.h"
+#include "formats/core/strided_view.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-namespace quern::formats::torch {
+namespace quern {
 namespace {
 
 constexpr uint64_t kWindowBytes = 256 << 10;
@@ -186,4 +186,4 @@ void ReadView(const StridedView& view, uint64_t begin, std::span<uint8_t> out,
   }
 }
 
-}  // namespace quern::formats::torch
+}  // namespace quern

@@ -1,4 +1,4 @@
-#include "formats/torch/strided_view.h"
+#include "formats/core/strided_view.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <random>
 
-namespace quern::formats::torch {
+namespace quern {
 namespace {
 
 // The definition: one element after the other.
@@ -105,4 +105,4 @@ TEST(StridedView, ContiguousViewsOfAnyFormAreOneRead) {
 }
 
 }  // namespace
-}  // namespace quern::formats::torch
+}  // namespace quern
