@@ -31,9 +31,10 @@ using Conditions = std::vector<Condition>;
 
 // Where a value comes from, in the order in which the parts are tried.
 struct ValueRule {
-  std::vector<std::string> from;                  // the first of these that the config has decides
-  std::string compute;                            // a formula (formula.h)
-  std::optional<Json> fallback;                   // "default"
+  std::vector<std::string> from;  // the first of these that the config has decides
+  std::string rows_of;            // pattern: rows of the source tensors that match it, all together
+  std::string compute;            // a formula (formula.h)
+  std::optional<Json> fallback;   // "default"
   std::vector<std::pair<std::string, Json>> map;  // text values to what is stored
   bool optional = false;                          // no value: no key, instead of an error
   Conditions when;
@@ -52,16 +53,19 @@ struct KeyRule {
 
 // One step of "apply", in order.
 struct TensorStep {
-  enum class Kind : uint8_t { kTranspose, kAddOne, kPermuteRope, kUngroup };
+  enum class Kind : uint8_t { kTranspose, kAddOne, kPermuteRope, kUngroup, kSlice };
   Kind kind;
   std::string count;   // kPermuteRope: named number of heads; kUngroup: of groups
   uint64_t parts = 0;  // kUngroup: parts of each group
+  // kSlice: rows [first, first + rows) of each of `groups` equal runs of rows; formulas
+  std::string groups, first, rows;
 };
 
 struct TensorRule {
   enum class Kind : uint8_t {
     kFrom,    // one source tensor
     kStack,   // one per expert
+    kJoin,    // one per part of a model-parallel checkpoint, split along any axis or not at all
     kValues,  // a list of numbers in the config
     kLlama3RopeFactors,
   };
@@ -70,21 +74,23 @@ struct TensorRule {
   std::vector<std::string> sources;    // patterns; kValues: the name of the list
   std::string count = "expert_count";  // kStack: named number of experts
   std::string group;                   // kStack: rules of one group are emitted together
-  std::vector<TensorStep> apply;
+  std::vector<TensorStep> apply;       // with a slice, the source may meet other such rules
   std::vector<std::string> shape;  // formulas for the target's shape, outermost first; may be empty
   bool optional = false;
   Conditions when;
 };
 
 struct Architecture {
-  std::string name;                  // value of general.architecture
-  std::string file;                  // "llama.jsonc" of this build, or a path
-  std::vector<std::string> accepts;  // values of config.json's "architectures"
-  std::string tokenizer = "auto";    // tokenizer_metadata.h
-  std::string optional_prefix;       // source names may lack this
-  std::vector<std::string> strip;    // taken out of source names wherever it stands
-  std::vector<NamedValue> values;    // "hyperparameters"
-  std::vector<KeyRule> keys;         // in the order of the output
+  std::string name;  // value of general.architecture
+  std::string file;  // "llama.jsonc" of this build, or a path
+  // Values of config.json's "architectures"; a source of another layout has that layout's name.
+  std::vector<std::string> accepts;
+  Conditions conditions;           // "requires": a value that is there must be one of these
+  std::string tokenizer = "auto";  // tokenizer_metadata.h
+  std::string optional_prefix;     // source names may lack this
+  std::vector<std::string> strip;  // taken out of source names wherever it stands
+  std::vector<NamedValue> values;  // "hyperparameters"
+  std::vector<KeyRule> keys;       // in the order of the output
   std::vector<TensorRule> tensors;
   std::vector<std::string> ignore;    // globs
   std::vector<std::string> keep_f32;  // patterns of targets, beside the rules for all

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <initializer_list>
 
 #include "converters/architecture.h"
@@ -106,6 +107,7 @@ Conditions ParseConditions(const Node& node) {
 
 void ParseValueMembers(const Node& node, ValueRule& rule) {
   if (node.Has("from")) rule.from = node["from"].Texts();
+  if (node.Has("rows_of")) rule.rows_of = node["rows_of"].Text();
   if (node.Has("compute")) rule.compute = ParseFormula(node["compute"]);
   if (node.Has("default")) rule.fallback = Plain(node["default"].json());
   if (node.Has("value")) rule.fallback = Plain(node["value"].json());
@@ -116,8 +118,8 @@ void ParseValueMembers(const Node& node, ValueRule& rule) {
       rule.map.emplace_back(text, Plain(to.json()));
     });
   }
-  if (rule.from.empty() && rule.compute.empty() && !rule.fallback) {
-    node.Fail("must have \"from\", \"compute\" or \"value\"");
+  if (rule.from.empty() && rule.rows_of.empty() && rule.compute.empty() && !rule.fallback) {
+    node.Fail("must have \"from\", \"rows_of\", \"compute\" or \"value\"");
   }
 }
 
@@ -127,7 +129,7 @@ ValueRule ParseValue(const Node& node) {
     rule.from = node.Texts();
     return rule;
   }
-  node.AllowOnly({"from", "compute", "default", "value", "optional", "when", "map"});
+  node.AllowOnly({"from", "rows_of", "compute", "default", "value", "optional", "when", "map"});
   ParseValueMembers(node, rule);
   return rule;
 }
@@ -148,10 +150,23 @@ KeyRule ParseKey(const std::string& key, const Node& node) {
     rule.rule.from = node.Texts();
     return rule;
   }
-  node.AllowOnly({"type", "from", "compute", "default", "value", "optional", "when", "map"});
+  node.AllowOnly(
+      {"type", "from", "rows_of", "compute", "default", "value", "optional", "when", "map"});
   if (node.Has("type")) rule.type = ParseValueType(node["type"]);
   ParseValueMembers(node, rule.rule);
   return rule;
+}
+
+TensorStep ParseSlice(const Node& node) {
+  node.AllowOnly({"groups", "first", "rows"});
+  if (!node.Has("rows")) node.Fail("must have \"rows\", how many to take");
+  const auto formula = [&](const char* key, const char* otherwise) {
+    return node.Has(key) ? ParseFormula(node[key]) : std::string(otherwise);
+  };
+  return {.kind = TensorStep::Kind::kSlice,
+          .groups = formula("groups", "1"),
+          .first = formula("first", "0"),
+          .rows = formula("rows", "")};
 }
 
 TensorStep ParseStep(const Node& node) {
@@ -161,6 +176,7 @@ TensorStep ParseStep(const Node& node) {
     if (node.Has("permute_rope")) {
       return {.kind = TensorStep::Kind::kPermuteRope, .count = node["permute_rope"].Text()};
     }
+    if (node.Has("slice")) return ParseSlice(node["slice"]);
     if (node.Has("ungroup")) {
       const Node pair = node["ungroup"];
       if (!pair.json().is_array() || pair.json().size() != 2 ||
@@ -173,7 +189,7 @@ TensorStep ParseStep(const Node& node) {
     }
   }
   node.Fail(
-      "must be \"transpose\", \"add_one\", {\"permute_rope\": heads} or "
+      "must be \"transpose\", \"add_one\", {\"permute_rope\": heads}, {\"slice\": {...}} or "
       "{\"ungroup\": [groups, parts]}");
 }
 
@@ -187,8 +203,8 @@ void ParseTensorSource(const Node& node, TensorRule& rule) {
     rule.sources = node[key].Texts();
     for (const auto& source : rule.sources) {
       const bool expert = source.find("{e}") != std::string::npos;
-      if (kind != Kind::kValues && expert != (kind == Kind::kStack)) {
-        node[key].Fail("{e} belongs into the pattern of a \"stack\", and only there");
+      if (kind != Kind::kValues && expert != (kind == Kind::kStack || kind == Kind::kJoin)) {
+        node[key].Fail("{e} belongs into the pattern of a \"stack\" or \"join\", and only there");
       }
       if (kind != Kind::kValues && (source.find("{i}") == std::string::npos) !=
                                        (rule.target.find("{i}") == std::string::npos)) {
@@ -198,6 +214,7 @@ void ParseTensorSource(const Node& node, TensorRule& rule) {
   };
   take("from", Kind::kFrom);
   take("stack", Kind::kStack);
+  take("join", Kind::kJoin);
   take("values", Kind::kValues);
   if (node.Has("generate")) {
     ++sources;
@@ -206,7 +223,12 @@ void ParseTensorSource(const Node& node, TensorRule& rule) {
       node["generate"].Fail("must be \"llama3_rope_factors\"");
     }
   }
-  if (sources != 1) node.Fail("must have one of \"from\", \"stack\", \"values\", \"generate\"");
+  if (sources != 1) {
+    node.Fail("must have one of \"from\", \"stack\", \"join\", \"values\", \"generate\"");
+  }
+  if (rule.kind == Kind::kJoin && !node.Has("shape")) {
+    node.Fail("a \"join\" must have a \"shape\", which says how its parts are split");
+  }
 }
 
 TensorRule ParseTensor(const std::string& target, const Node& node) {
@@ -222,7 +244,7 @@ TensorRule ParseTensor(const std::string& target, const Node& node) {
     }
     return rule;
   }
-  node.AllowOnly({"from", "stack", "values", "generate", "count", "group", "apply", "shape",
+  node.AllowOnly({"from", "stack", "join", "values", "generate", "count", "group", "apply", "shape",
                   "optional", "when"});
   ParseTensorSource(node, rule);
   if (node.Has("count")) rule.count = node["count"].Text();
@@ -272,9 +294,15 @@ void Append(const Node& node, std::vector<std::string>& texts) {
 
 const Architecture& BaseNamed(const Node& node, std::span<const Architecture> known) {
   const std::string name = node.Text();
+  // One architecture may have a file for each layout; the base is the one that the file is named
+  // after.
+  const Architecture* base = nullptr;
   for (const auto& architecture : known) {
-    if (architecture.name == name) return architecture;
+    if (architecture.name != name) continue;
+    if (std::filesystem::path(architecture.file).stem() == name) return architecture;
+    if (!base) base = &architecture;
   }
+  if (base) return *base;
   node.Fail(fmt::format("there is no architecture \"{}\"; `quern architectures` lists them",
                         Printable(name)),
             ErrorCode::kMissing);
@@ -284,12 +312,14 @@ void ParseMembers(const Node& root, Architecture& architecture) {
   if (root.Has("accepts")) architecture.accepts = root["accepts"].Texts();
   if (root.Has("tokenizer")) {
     architecture.tokenizer = root["tokenizer"].Text();
-    constexpr std::array<std::string_view, 3> kKinds = {"auto", "gpt2", "sentencepiece"};
+    constexpr std::array<std::string_view, 5> kKinds = {"auto", "gpt2", "sentencepiece", "meta",
+                                                        "ggml"};
     if (std::find(kKinds.begin(), kKinds.end(), architecture.tokenizer) == kKinds.end()) {
-      root["tokenizer"].Fail("must be auto, gpt2 or sentencepiece");
+      root["tokenizer"].Fail("must be auto, gpt2, sentencepiece, meta or ggml");
     }
   }
   if (root.Has("optional_prefix")) architecture.optional_prefix = root["optional_prefix"].Text();
+  if (root.Has("requires")) architecture.conditions = ParseConditions(root["requires"]);
   if (root.Has("strip")) Append(root["strip"], architecture.strip);
   if (root.Has("ignore")) Append(root["ignore"], architecture.ignore);
   if (root.Has("keep_f32")) Append(root["keep_f32"], architecture.keep_f32);
@@ -312,7 +342,7 @@ Architecture ParseArchitecture(std::string_view text, const std::string& file,
   ParseJson(text, file, {.comments = true});  // for its checks; an ordered parse follows
   const Ordered json = Ordered::parse(text, nullptr, true, true);
   const Node root(json, file, "");
-  root.AllowOnly({"name", "extends", "accepts", "tokenizer", "optional_prefix", "strip",
+  root.AllowOnly({"name", "extends", "accepts", "requires", "tokenizer", "optional_prefix", "strip",
                   "hyperparameters", "keys", "tensors", "ignore", "keep_f32"});
   Architecture architecture;
   if (root.Has("extends")) architecture = BaseNamed(root["extends"], known);

@@ -30,9 +30,30 @@ OutputModel PassThrough(const ModelSource& source) {
   return model;
 }
 
+// What config() was read from, for errors.
 std::string ConfigFile(const ModelSource& source) {
-  const auto at = source.side_files().find("config.json");
-  return at == source.side_files().end() ? source.path().string() : at->second.string();
+  for (const char* name : {"model_config.yaml", "lit_config.json", "params.json", "config.json"}) {
+    const bool of_layout =
+        (source.layout() == "huggingface") == (name == std::string("config.json"));
+    const auto at = source.side_files().find(name);
+    if (of_layout && at != source.side_files().end()) return at->second.string();
+  }
+  return source.path().string();
+}
+
+// The name under which architecture files accept the source: its layout's, but for Hugging Face's,
+// which many architectures share.
+std::string ArchitectureName(const ModelSource& source, const std::string& config_file) {
+  if (source.layout() != "huggingface") return source.layout();
+  return HfArchitecture(source.config(), config_file);
+}
+
+void RefuseGgmlOptions(const ModelSource& source, const ConvertOptions& options) {
+  if (!options.ggml.given()) return;
+  throw Error(
+      ErrorCode::kUsage, {source.path().string(), {}, {}},
+      "--gqa, --eps and --context-length are for GGML files of before GGUF; leave them out, "
+      "other sources state these values themselves");
 }
 
 // config(), completed where the format leaves out what architectures need.
@@ -41,11 +62,7 @@ Json CompleteConfig(const ModelSource& source, const ConvertOptions& options,
   if (source.layout() == "ggml") {
     return GgmlConfig(source, options.ggml, options.vocab_only, notes);
   }
-  if (options.ggml.given()) {
-    throw Error(ErrorCode::kUsage, {source.path().string(), {}, {}},
-                "--gqa, --eps and --context-length are for GGML files of before GGUF; other "
-                "sources state these values themselves");
-  }
+  RefuseGgmlOptions(source, options);
   return source.config();
 }
 
@@ -56,19 +73,25 @@ uint64_t VocabularySize(const Hyperparameters& hyperparameters) {
 }  // namespace
 
 Conversion ConvertModel(const ModelSource& source, const ConvertOptions& options) {
-  if (source.layout() == "gguf") return {PassThrough(source), std::nullopt};
+  if (source.layout() == "gguf") {
+    RefuseGgmlOptions(source, options);
+    return {PassThrough(source), std::nullopt};
+  }
   const std::string file = ConfigFile(source);
   const Architecture architecture =
-      FindArchitecture(HfArchitecture(source.config(), file), options.architecture_files);
-  const Hyperparameters hyperparameters(source.config(), architecture, file);
-
+      FindArchitecture(ArchitectureName(source, file), options.architecture_files);
   OutputModel model;
+  const Hyperparameters hyperparameters(CompleteConfig(source, options, model.notes), architecture,
+                                        file, &source);
+  hyperparameters.CheckRequired();
+
   model.architecture = architecture.name;
   if (!options.vocab_only) {
     MappedTensors mapped = MapTensors(source, architecture, hyperparameters);
     model.tensors = std::move(mapped.tensors);
-    model.auto_type = mapped.auto_type;
-    model.notes = std::move(mapped.notes);
+    // GGML files have GGUF's types; each tensor keeps its own, as in a GGUF.
+    if (source.layout() != "ggml") model.auto_type = mapped.auto_type;
+    for (auto& note : mapped.notes) model.notes.push_back(std::move(note));
   }
   model.metadata.Set("general.architecture", architecture.name);
   AddGeneralMetadata(source, {options.model_name, options.metadata_file},

@@ -74,6 +74,42 @@ void ForEachPiece(const Expression& expression, uint64_t first, uint64_t count,
 void Evaluate(const ModelSource& source, const Expression& expression, uint64_t first,
               uint64_t count, std::span<uint8_t> out);
 
+// Calls `piece(input, columns before it)` for each input that has columns.
+void ForEachColumnBlock(const Expression& expression,
+                        const std::function<void(const Expression&, uint64_t)>& piece) {
+  uint64_t before = 0;
+  for (const auto& input : expression.inputs) {
+    if (input.columns() > 0) piece(input, before);
+    before += input.columns();
+  }
+}
+
+// Whole rows of each input into scratch memory, a batch at a time, and from there into place.
+void EvaluateColumns(const ModelSource& source, const Expression& expression, uint64_t first,
+                     uint64_t count, std::span<uint8_t> out) {
+  const uint64_t columns = expression.columns();
+  const uint64_t item = Info(expression.type).block_bytes;
+  const uint64_t batch = std::max<uint64_t>(kTransformScratchBytes / (columns * item), 1);
+  const uint64_t end = first + count;
+  std::vector<uint8_t> scratch;
+  for (uint64_t row = first / columns; row * columns < end; row += batch) {
+    const uint64_t rows = std::min(batch, (end + columns - 1) / columns - row);
+    ForEachColumnBlock(expression, [&](const Expression& input, uint64_t before) {
+      const uint64_t width = input.columns();
+      scratch.resize(rows * width * item);
+      Evaluate(source, input, row * width, rows * width, scratch);
+      for (uint64_t r = 0; r < rows; ++r) {
+        // Of the result's elements: this input's part of the row, cut to the range asked for.
+        const uint64_t begin = (row + r) * columns + before;
+        const uint64_t from = std::max(begin, first), to = std::min(begin + width, end);
+        if (from >= to) continue;
+        std::memcpy(out.data() + (from - first) * item,
+                    scratch.data() + (r * width + from - begin) * item, (to - from) * item);
+      }
+    });
+  }
+}
+
 void EvaluateAddOne(const ModelSource& source, const Expression& expression, uint64_t first,
                     uint64_t count, std::span<uint8_t> out) {
   const Expression& input = expression.inputs[0];
@@ -112,6 +148,8 @@ void Evaluate(const ModelSource& source, const Expression& expression, uint64_t 
                 source, input, from, n,
                 out.subspan(ByteCount(expression.type, position), ByteCount(expression.type, n)));
           });
+    case Op::kColumns:
+      return EvaluateColumns(source, expression, first, count, out);
     case Op::kTranspose: {
       const Shape& shape = expression.inputs[0].shape;
       return TransposeElements(shape[0], shape[1], Info(expression.type).block_bytes, read_input,
@@ -142,6 +180,13 @@ void PrefetchElements(const ModelSource& source, const Expression& expression, u
                           [&](const Expression& input, uint64_t from, uint64_t n, uint64_t) {
                             PrefetchElements(source, input, from, n);
                           });
+    case Op::kColumns: {
+      const uint64_t row = first / expression.columns();
+      const uint64_t rows = (first + count - 1) / expression.columns() + 1 - row;
+      return ForEachColumnBlock(expression, [&](const Expression& input, uint64_t) {
+        PrefetchElements(source, input, row * input.columns(), rows * input.columns());
+      });
+    }
     case Op::kTranspose:  // touches every row of the input
       return PrefetchElements(source, expression.inputs[0], 0, Elements(expression.shape));
     case Op::kPermuteRope: {
@@ -252,6 +297,30 @@ Expression Concat(std::vector<Expression> inputs) {
   return {.op = Op::kConcat, .type = type, .shape = std::move(shape), .inputs = std::move(inputs)};
 }
 
+Expression ConcatColumns(std::vector<Expression> inputs) {
+  for (const auto& input : inputs) {
+    if (input.shape.size() != 2) {
+      Fail(Describe(input),
+           fmt::format("only matrices have columns to put side by side; its shape is {}",
+                       ShapeText(input.shape)));
+    }
+    RequirePlain(input, "columns");
+  }
+  RequireAlike(inputs, 2, "columns");  // number and types; the rows follow
+  Shape shape = {inputs[0].shape[0], 0};
+  for (const auto& input : inputs) {
+    if (input.shape[0] != shape[0]) {
+      Fail(Describe(input), fmt::format("columns: {} rows do not fit the {} of {}; the checkpoint "
+                                        "mixes sizes",
+                                        input.shape[0], shape[0], Describe(inputs[0])));
+    }
+    shape[1] += input.shape[1];
+  }
+  CheckedElements(shape, Describe(inputs[0]));
+  const TensorType type = inputs[0].type;
+  return {.op = Op::kColumns, .type = type, .shape = std::move(shape), .inputs = std::move(inputs)};
+}
+
 Expression Stack(std::vector<Expression> inputs) {
   RequireAlike(inputs, 0, "stack");
   Shape shape = inputs[0].shape;
@@ -335,6 +404,8 @@ std::string Describe(const Expression& expression) {
           fmt::format(", {}..{}", expression.first, expression.first + expression.shape[0]));
     case Op::kConcat:
       return Call("concat", expression, "");
+    case Op::kColumns:
+      return Call("columns", expression, "");
     case Op::kStack:
       return Call("stack", expression, "");
     case Op::kTranspose:

@@ -23,6 +23,7 @@ enum class Op : uint8_t {
   kReshape,      // same elements, other shape
   kRows,         // rows [first, first + count) of the input
   kConcat,       // inputs one after the other along the outermost dimension
+  kColumns,      // matrices side by side: row r is row r of each input, one after the other
   kStack,        // inputs of equal shape under a new outermost dimension
   kTranspose,    // of a matrix
   kPermuteRope,  // rows of a projection, per head: from two halves to interleaved pairs
@@ -49,6 +50,7 @@ Expression Constant(std::vector<float> values);
 Expression Reshape(Expression input, Shape shape);
 Expression Rows(Expression input, uint64_t first, uint64_t count);
 Expression Concat(std::vector<Expression> inputs);
+Expression ConcatColumns(std::vector<Expression> inputs);
 Expression Stack(std::vector<Expression> inputs);
 Expression Transpose(Expression input);
 // For a weight [heads * d, columns] or a bias [heads * d]: row h*d + 2*i + k of the result is row

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "converters/formula.h"
+#include "converters/name_pattern.h"
+#include "formats/core/checked_math.h"
 #include "formats/core/error.h"
 
 namespace quern::converters {
@@ -140,10 +142,11 @@ std::string HfArchitecture(const Json& config, const std::string& file) {
 }
 
 Hyperparameters::Hyperparameters(const Json& config, const Architecture& architecture,
-                                 std::string file)
+                                 std::string file, const ModelSource* source)
     : config_(config.is_object() ? config : Json::object()),
       architecture_(architecture),
-      file_(std::move(file)) {
+      file_(std::move(file)),
+      source_(source) {
   if (const Json* text = TextConfig(config_)) {
     const Json merged = *text;  // a copy: it is part of what is updated
     config_.update(merged);
@@ -216,6 +219,7 @@ std::optional<Json> Hyperparameters::ValueOf(const ValueRule& rule, std::string_
     if (value) break;
   }
   if (value && value->is_null()) value.reset();
+  if (!value && !rule.rows_of.empty()) value = RowsOf(rule.rows_of);
   if (!value && !rule.compute.empty()) {
     const double number = Compute(rule.compute, depth);
     value = number == std::trunc(number) && std::abs(number) < 9e15
@@ -225,8 +229,11 @@ std::optional<Json> Hyperparameters::ValueOf(const ValueRule& rule, std::string_
   if (!value && rule.fallback) value = rule.fallback;
   if (!value) {
     if (rule.optional) return std::nullopt;
-    throw Error(ErrorCode::kMissing, {file_, {}, std::string(subject)},
-                fmt::format("needs one of {}; the config lacks them", fmt::join(rule.from, ", ")));
+    throw Error(
+        ErrorCode::kMissing, {file_, {}, std::string(subject)},
+        rule.from.empty()
+            ? fmt::format("needs the tensor {}; the model lacks it", rule.rows_of)
+            : fmt::format("needs one of {}; the config lacks them", fmt::join(rule.from, ", ")));
   }
   if (rule.map.empty()) return value;
   const auto mapped = [&](const Json& item) {
@@ -241,6 +248,37 @@ std::optional<Json> Hyperparameters::ValueOf(const ValueRule& rule, std::string_
   Json items = Json::array();
   for (const auto& item : *value) items.push_back(mapped(item));
   return items;
+}
+
+std::optional<Json> Hyperparameters::RowsOf(const std::string& pattern) const {
+  if (source_ == nullptr) return std::nullopt;
+  std::string_view bare = pattern;
+  const std::string& prefix = architecture_.optional_prefix;
+  if (!prefix.empty() && bare.starts_with(prefix)) bare.remove_prefix(prefix.size());
+  uint64_t rows = 0;
+  bool any = false;
+  for (const TensorInfo& tensor : source_->tensors()) {
+    if (!MatchName(pattern, tensor.name) && !MatchName(bare, tensor.name)) continue;
+    any = true;
+    const auto sum = CheckedAdd(rows, tensor.shape.empty() ? 1 : tensor.shape[0]);
+    if (!sum) {
+      throw Error(ErrorCode::kBadShape, {source_->path().string(), {}, Printable(tensor.name)},
+                  "the shape is beyond any tensor's; the file is damaged");
+    }
+    rows = *sum;
+  }
+  if (!any) return std::nullopt;
+  return Json(rows);
+}
+
+void Hyperparameters::CheckRequired() const {
+  for (const auto& condition : architecture_.conditions) {
+    const auto value = Find(condition.name);
+    if (!value || Holds({condition})) continue;
+    throw Error(ErrorCode::kUnsupported, {file_, {}, condition.name},
+                fmt::format("{} is not what {} describes; convert the model's Hugging Face folder",
+                            Printable(value->dump()), architecture_.file));
+  }
 }
 
 double Hyperparameters::Number(std::string_view name, int depth) const {

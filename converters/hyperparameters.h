@@ -16,6 +16,7 @@
 #include "converters/architecture.h"
 #include "formats/core/json.h"
 #include "formats/core/metadata.h"
+#include "formats/core/model.h"
 
 namespace quern::converters {
 
@@ -25,8 +26,10 @@ std::string HfArchitecture(const Json& config, const std::string& file);
 
 class Hyperparameters {
  public:
-  // `architecture` must outlive the object; `file` stands for the config in errors.
-  Hyperparameters(const Json& config, const Architecture& architecture, std::string file);
+  // `architecture` must outlive the object, and `source` (for values that tensors' shapes give), if
+  // there is one; `file` stands for the config in errors.
+  Hyperparameters(const Json& config, const Architecture& architecture, std::string file,
+                  const ModelSource* source = nullptr);
 
   // A value by name; absent where there is none. Errors as ValueOf.
   std::optional<Json> Find(std::string_view name) const { return Find(name, 0); }
@@ -35,6 +38,8 @@ class Hyperparameters {
   double Number(std::string_view name) const { return Number(name, 0); }
   double Compute(std::string_view formula) const { return Compute(formula, 0); }
   bool Holds(const Conditions& conditions) const;
+  // Throws kUnsupported for a value that is there and is none that the architecture "requires".
+  void CheckRequired() const;
 
   // What a rule gives; absent only where it is optional or its condition does not hold. Throws
   // kMissing (naming the keys that were looked for), kBadValue, kUnsupported (a text that "map"
@@ -56,12 +61,14 @@ class Hyperparameters {
   double Compute(std::string_view formula, int depth) const;
   bool Holds(const Conditions& conditions, int depth) const;
   bool IsDefined(std::string_view name) const;
+  std::optional<Json> RowsOf(const std::string& pattern) const;
   const Json* InConfig(std::string_view path) const;
   void DeriveRope();
 
   Json config_;
   const Architecture& architecture_;
   std::string file_;
+  const ModelSource* source_;
 };
 
 }  // namespace quern::converters

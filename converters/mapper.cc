@@ -98,6 +98,54 @@ Expression Ungroup(Expression input, uint64_t groups, uint64_t parts) {
   return Concat(std::move(pieces));
 }
 
+// Rows [first, first + rows) of each of `groups` equal runs of rows.
+Expression Slice(Expression input, uint64_t groups, uint64_t first, uint64_t rows) {
+  const uint64_t all = input.shape.empty() ? 0 : input.shape[0];
+  if (groups == 0 || all % groups != 0) {
+    throw Error(ErrorCode::kBadShape, {{}, {}, Describe(input)},
+                fmt::format("{} rows do not hold {} equal groups; check the head counts in the "
+                            "model's config",
+                            all, groups));
+  }
+  const uint64_t group_rows = all / groups;
+  if (first > group_rows || rows > group_rows - first) {
+    throw Error(ErrorCode::kBadShape, {{}, {}, Describe(input)},
+                fmt::format("groups of {} rows have no rows {} to {}; check the head counts in "
+                            "the model's config",
+                            group_rows, first, first + rows));
+  }
+  std::vector<Expression> pieces;
+  for (uint64_t group = 0; group < groups; ++group) {
+    pieces.push_back(Rows(input, group * group_rows + first, rows));
+  }
+  return pieces.size() == 1 ? std::move(pieces[0]) : Concat(std::move(pieces));
+}
+
+bool IsSlice(const TensorRule& rule) {
+  return std::any_of(rule.apply.begin(), rule.apply.end(),
+                     [](const TensorStep& step) { return step.kind == TensorStep::Kind::kSlice; });
+}
+
+// A tensor of `shape` from its parts, or nothing if they do not make it up: equal copies, or pieces
+// one after the other or side by side.
+std::optional<Expression> Join(const std::vector<Expression>& parts, const Shape& shape) {
+  const auto same = [&](const Expression& part) { return part.shape == shape; };
+  if (std::all_of(parts.begin(), parts.end(), same)) return parts[0];
+  for (size_t axis = 0; axis < std::min<size_t>(shape.size(), 2); ++axis) {
+    uint64_t sum = 0;
+    const bool fits = std::all_of(parts.begin(), parts.end(), [&](const Expression& part) {
+      if (part.shape.size() != shape.size() || part.shape[axis] > shape[axis] - sum) return false;
+      sum += part.shape[axis];
+      Shape rest = part.shape;
+      rest[axis] = shape[axis];
+      return rest == shape;
+    });
+    if (!fits || sum != shape[axis]) continue;
+    return axis == 0 ? Concat(parts) : ConcatColumns(parts);
+  }
+  return std::nullopt;
+}
+
 class Mapper {
  public:
   Mapper(const ModelSource& source, const Architecture& architecture, const Hyperparameters& h)
@@ -105,6 +153,7 @@ class Mapper {
     for (const auto& rule : architecture.tensors) {
       if (h.Holds(rule.when)) rules_.push_back(&rule);
     }
+    CountParts();
   }
 
   MappedTensors Run() {
@@ -159,7 +208,7 @@ class Mapper {
   }
 
   std::optional<NameNumbers> Matches(const TensorRule& rule, const std::string& name) const {
-    if (rule.kind != TensorRule::Kind::kFrom && rule.kind != TensorRule::Kind::kStack) return {};
+    if (!TakesTensors(rule)) return {};
     const std::string& prefix = architecture_.optional_prefix;
     for (const std::string_view pattern : rule.sources) {
       if (auto numbers = MatchName(pattern, name)) return numbers;
@@ -169,39 +218,99 @@ class Mapper {
     return std::nullopt;
   }
 
+  static bool TakesTensors(const TensorRule& rule) {
+    return rule.kind == TensorRule::Kind::kFrom || rule.kind == TensorRule::Kind::kStack ||
+           rule.kind == TensorRule::Kind::kJoin;
+  }
+
+  // Source tensors that make up one target.
+  uint64_t PiecesOf(const TensorRule& rule) const {
+    if (rule.kind == TensorRule::Kind::kStack) return h_.Count(rule.count);
+    return rule.kind == TensorRule::Kind::kJoin ? parts_ : 1;
+  }
+
+  // A model-parallel checkpoint has as many parts as the names of its tensors say.
+  void CountParts() {
+    for (const TensorRule* rule : rules_) {
+      if (rule->kind != TensorRule::Kind::kJoin) continue;
+      for (const auto& tensor : source_.tensors()) {
+        const auto numbers = Matches(*rule, Canonical(tensor.name));
+        // As many as there are tensors is beyond any; a larger number would only be missing more.
+        const uint64_t part =
+            std::min<uint64_t>(numbers ? numbers->expert.value_or(0) : 0, source_.tensors().size());
+        parts_ = std::max(parts_, part + 1);
+      }
+    }
+  }
+
   void Take(const TensorInfo& tensor, const std::string& name) {
     const TensorRule* taker = nullptr;
-    NameNumbers numbers;
     for (const TensorRule* rule : rules_) {
-      const auto matched = Matches(*rule, name);
-      if (!matched) continue;
-      if (taker) {
+      const auto numbers = Matches(*rule, name);
+      if (!numbers) continue;
+      // Slices of one tensor go to several targets.
+      if (taker && !(IsSlice(*taker) && IsSlice(*rule))) {
         throw Error(ErrorCode::kDuplicate, {architecture_.file, {}, Printable(tensor.name)},
                     fmt::format("meets the rules of both {} and {}; make their patterns disjoint",
                                 taker->target, rule->target));
       }
       taker = rule;
-      numbers = *matched;
+      if (numbers->block.value_or(0) >= std::max<uint64_t>(blocks_, 1) ||
+          numbers->expert.value_or(0) >= PiecesOf(*rule)) {
+        unexpected_.push_back(Printable(tensor.name));
+        return;
+      }
+      TakeBy(*rule, *numbers, tensor);
     }
-    const uint64_t experts =
-        taker && taker->kind == TensorRule::Kind::kStack ? h_.Count(taker->count) : 1;
-    if (!taker || numbers.block.value_or(0) >= std::max<uint64_t>(blocks_, 1) ||
-        numbers.expert.value_or(0) >= experts) {
-      unexpected_.push_back(Printable(tensor.name));
-      return;
-    }
+    if (!taker) unexpected_.push_back(Printable(tensor.name));
+  }
+
+  void TakeBy(const TensorRule& rule, const NameNumbers& numbers, const TensorInfo& tensor) {
     const Place place{numbers.block.value_or(0), numbers.expert.value_or(0)};
-    if (!taken_[taker].emplace(place, &tensor).second) {
+    if (!taken_[&rule].emplace(place, &tensor).second) {
       throw Error(
           ErrorCode::kDuplicate, {source_.path().string(), {}, Printable(tensor.name)},
           fmt::format("and {} both give {}; remove one of them",
-                      Printable(taken_[taker][place]->name), FillName(taker->target, numbers)));
+                      Printable(taken_[&rule][place]->name), FillName(rule.target, numbers)));
     }
-    if (taker->kind == TensorRule::Kind::kFrom) {
-      Emit(*taker, FillName(taker->target, numbers), Source(tensor));
+    if (rule.kind == TensorRule::Kind::kFrom) {
+      Emit(rule, FillName(rule.target, numbers), Source(tensor));
+    } else if (rule.kind == TensorRule::Kind::kStack) {
+      EmitGroupIfComplete(rule, place.block, PiecesOf(rule));
     } else {
-      EmitGroupIfComplete(*taker, place.block, experts);
+      EmitJoinedIfComplete(rule, place.block);
     }
+  }
+
+  void EmitJoinedIfComplete(const TensorRule& rule, uint64_t block) {
+    std::vector<Expression> parts;
+    for (uint64_t part = 0; part < parts_; ++part) {
+      const auto taken = taken_[&rule].find({block, part});
+      if (taken == taken_[&rule].end()) return;
+      parts.push_back(Source(*taken->second));
+    }
+    const std::string name = FillName(rule.target, {.block = block, .expert = {}});
+    if (parts.size() == 1) return Emit(rule, name, std::move(parts[0]));
+    Shape shape;
+    for (const auto& formula : rule.shape) shape.push_back(WholeNumber(formula));
+    auto joined = Join(parts, shape);
+    if (!joined) {
+      throw Error(
+          ErrorCode::kBadShape, {source_.path().string(), {}, name},
+          fmt::format("{} parts (the first has shape [{}]) do not make up [{}]; the "
+                      "checkpoint is incomplete or its parts do not belong together",
+                      parts.size(), fmt::join(parts[0].shape, ", "), fmt::join(shape, ", ")));
+    }
+    Emit(rule, name, std::move(*joined));
+  }
+
+  uint64_t WholeNumber(const std::string& formula) const {
+    const double value = h_.Compute(formula);
+    if (!(value >= 0 && value < 9e15 && value == std::trunc(value))) {
+      throw Error(ErrorCode::kBadValue, {h_.file(), {}, formula},
+                  fmt::format("{} is no count of rows; correct the config", value));
+    }
+    return static_cast<uint64_t>(value);
   }
 
   // Experts of one group (gate, up, down) are emitted together, in the order of the file.
@@ -235,6 +344,9 @@ class Mapper {
         return PermuteRope(std::move(value), h_.Count(step.count));
       case TensorStep::Kind::kUngroup:
         return Ungroup(std::move(value), h_.Count(step.count), step.parts);
+      case TensorStep::Kind::kSlice:
+        return Slice(std::move(value), WholeNumber(step.groups), WholeNumber(step.first),
+                     WholeNumber(step.rows));
     }
     return value;
   }
@@ -271,12 +383,12 @@ class Mapper {
     std::vector<std::string> missing;
     for (const TensorRule* rule : rules_) {
       const bool stack = rule->kind == TensorRule::Kind::kStack;
-      if (!stack && rule->kind != TensorRule::Kind::kFrom) continue;
+      if (!TakesTensors(*rule)) continue;
       const auto taken = taken_.find(rule);
       if (rule->optional && (!stack || taken == taken_.end())) continue;
       const std::string& pattern = rule->sources[0];
       const uint64_t blocks = pattern.find("{i}") == std::string::npos ? 1 : blocks_;
-      const uint64_t experts = stack ? h_.Count(rule->count) : 1;
+      const uint64_t experts = PiecesOf(*rule);
       for (uint64_t b = 0; b < blocks; ++b) {
         for (uint64_t e = 0; e < experts; ++e) {
           if (taken != taken_.end() && taken->second.contains({b, e})) continue;
@@ -320,6 +432,7 @@ class Mapper {
   const Architecture& architecture_;
   const Hyperparameters& h_;
   const uint64_t blocks_;
+  uint64_t parts_ = 1;  // of a model-parallel checkpoint
   std::vector<const TensorRule*> rules_;
   std::map<const TensorRule*, std::map<Place, const TensorInfo*>> taken_;
   std::vector<std::string> unexpected_;

@@ -7,6 +7,9 @@
 #include "formats/ggml/ggml_reader.h"
 #include "formats/gguf/gguf_reader.h"
 #include "formats/huggingface/folder_reader.h"
+#include "formats/litgpt/litgpt_source.h"
+#include "formats/llama2c/llama2c_source.h"
+#include "formats/meta/meta_source.h"
 #include "formats/numpy/numpy_source.h"
 #include "formats/reader.h"
 #include "formats/safetensors/safetensors_reader.h"
@@ -24,6 +27,10 @@ const std::vector<FormatInfo> kFormats = {
     numpy::kFormat,  // before torch: both are zips, and this one is sure
     torch::kFormat,
     safetensors::kFormat,
+    llama2c::kFormat,
+    // Folders that have files of their own before what takes any config or tokenizer.
+    meta::kFormat,
+    litgpt::kFormat,
     huggingface::kFormat,
 };
 

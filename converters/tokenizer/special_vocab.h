@@ -30,6 +30,8 @@ class SpecialVocab {
   // Sets an id unless the type has one already.
   void SetId(const std::string& type, int64_t id);
 
+  void SetFlag(const std::string& type, bool add);
+
   // Merges as they go into GGUF ("left right", spaces inside parts as U+0120); empty: no key.
   void SetMerges(std::vector<std::string> merges) { merges_ = std::move(merges); }
 
@@ -46,7 +48,6 @@ class SpecialVocab {
                 Tokens& tokens);
   void LoadTokenizerConfig(const TokenizerFiles& files, const Tokens& tokens);
   void LoadConfig(const Json& config);
-  void SetFlag(const std::string& type, bool add);
 
   Request request_;
   std::vector<std::string>& notes_;

@@ -35,6 +35,12 @@ TokenizerFiles ReadTokenizerFiles(const ModelSource& source) {
   files.special_tokens_map = ReadObject(*files.side, "special_tokens_map.json");
   files.added_tokens = ReadObject(*files.side, "added_tokens.json");
   files.config = source.config();
+  if (source.layout() != "huggingface") {
+    // Other layouts keep the Hugging Face files that they were made from, if any; their own config
+    // knows no token ids.
+    files.config = ReadObject(*files.side, "config.json");
+    if (files.config.is_null()) files.config = ReadObject(*files.side, "generation_config.json");
+  }
   return files;
 }
 

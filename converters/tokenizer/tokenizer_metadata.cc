@@ -6,12 +6,14 @@
 
 #include "converters/tokenizer/ggml_vocabulary.h"
 #include "converters/tokenizer/json_fields.h"
+#include "converters/tokenizer/native_vocabulary.h"
 #include "converters/tokenizer/pre_type.h"
 #include "converters/tokenizer/special_vocab.h"
 #include "converters/tokenizer/tokenizer_files.h"
 #include "converters/tokenizer/transformers_tokenizer.h"
 #include "converters/tokenizer/vocabulary.h"
 #include "formats/core/error.h"
+#include "formats/llama2c/tokenizer_bin.h"
 
 namespace quern::converters {
 namespace {
@@ -24,7 +26,8 @@ class TokenizerConversion {
  public:
   TokenizerConversion(const ModelSource& source, const TokenizerOptions& options,
                       Metadata& metadata, std::vector<std::string>& notes)
-      : files_(ReadTokenizerFiles(source)),
+      : source_(source),
+        files_(ReadTokenizerFiles(source)),
         options_(options),
         size_(VocabularySize()),
         metadata_(metadata),
@@ -64,6 +67,24 @@ class TokenizerConversion {
     const TokenList tokens = SentencePieceTokens(files_, size_, notes_);
     Start("llama", "default", tokens);
     Special({.token_count = tokens.texts.size()}, {});
+  }
+
+  // Llama's own programs read no ids from a file: they begin each text with <s>.
+  void Meta() {
+    if (Has("tokenizer.bin") && !Has("tokenizer.model")) {
+      const auto pieces = formats::llama2c::ReadTokenizerBin(files_.Path("tokenizer.bin"));
+      Start("llama", "default", PieceTokens(pieces, size_, notes_));
+      NativeSpecial({{"bos", 1}, {"eos", 2}, {"unk", 0}}, {});
+    } else if (!Has("tokenizer.model")) {
+      Auto();
+    } else if (IsTiktokenFile(files_.Path("tokenizer.model"))) {
+      Tiktoken();
+    } else {
+      const auto model =
+          formats::huggingface::ReadSentencePieceModel(files_.Path("tokenizer.model"));
+      Start("llama", "default", SentencePieceTokens(files_, size_, notes_));
+      NativeSpecial({{"bos", model.bos_id}, {"eos", model.eos_id}, {"unk", model.unk_id}}, {});
+    }
   }
 
   void ByteLevel() {
@@ -118,6 +139,27 @@ class TokenizerConversion {
     special.AppendTo(metadata_);
   }
 
+  using Ids = std::vector<std::pair<std::string, std::optional<uint32_t>>>;
+
+  void Tiktoken() {
+    const Json& scaled = Member(source_.config(), "use_scaled_rope");
+    auto vocabulary = ReadLlama3Vocabulary(files_.Path("tokenizer.model"), size_, scaled == true);
+    Start("gpt2", "llama-bpe", vocabulary.tokens);
+    NativeSpecial({{"bos", vocabulary.begin}, {"eos", vocabulary.end}, {"pad", vocabulary.pad}},
+                  std::move(vocabulary.merges));
+  }
+
+  // What Hugging Face's files say, if they are there, before `ids`.
+  void NativeSpecial(const Ids& ids, std::vector<std::string> merges) {
+    SpecialVocab special(files_, {.token_count = token_count_}, notes_);
+    special.SetMerges(std::move(merges));
+    for (const auto& [type, id] : ids) {
+      if (id) special.SetId(type, *id);
+    }
+    if (!ids.empty() && ids.front().second) special.SetFlag("bos", true);
+    special.AppendTo(metadata_);
+  }
+
   // "left right"; a space inside a part becomes U+0120, as byte-level BPE writes it.
   std::vector<std::string> Merges() const {
     std::vector<std::pair<std::string, std::string>> pairs;
@@ -159,6 +201,7 @@ class TokenizerConversion {
     if (size_ == kSmallGranite) metadata_.Set("tokenizer.ggml.add_bos_token", false);
   }
 
+  const ModelSource& source_;
   TokenizerFiles files_;
   const TokenizerOptions& options_;
   uint64_t size_;
@@ -175,6 +218,8 @@ void AddTokenizerMetadata(const ModelSource& source, const TokenizerOptions& opt
   TokenizerConversion conversion(source, options, metadata, notes);
   if (options.kind == "auto") {
     conversion.Auto();
+  } else if (options.kind == "meta") {
+    conversion.Meta();
   } else if (options.kind == "gpt2") {
     conversion.ByteLevel();
   } else if (options.kind == "sentencepiece") {
@@ -183,8 +228,8 @@ void AddTokenizerMetadata(const ModelSource& source, const TokenizerOptions& opt
     conversion.SentencePieceOrByteLevel();
   } else {
     throw Error(ErrorCode::kUnsupported, {.subject = "tokenizer"},
-                fmt::format("the kind \"{}\" is not known; use auto, gpt2, sentencepiece or "
-                            "sentencepiece_or_gpt2",
+                fmt::format("the kind \"{}\" is not known; use auto, gpt2, sentencepiece, "
+                            "sentencepiece_or_gpt2 or meta",
                             Printable(options.kind)));
   }
 }

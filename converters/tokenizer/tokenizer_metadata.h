@@ -17,6 +17,8 @@ struct TokenizerOptions {
   //                   SentencePiece-like BPE in tokenizer.json, else byte-level BPE
   //   "gpt2"          byte-level BPE
   //   "sentencepiece" tokenizer.model only
+  //   "meta"          without Hugging Face's files: tokenizer.model, of SentencePiece or (Llama 3)
+  //                   tiktoken, or llama2.c's tokenizer.bin; special tokens are Llama's
   //   "sentencepiece_or_gpt2"  tokenizer.model if there is one, else byte-level BPE (Qwen2)
   //   "ggml"          the vocabulary inside a GGML file (ggml_vocabulary.h)
   std::string kind = "auto";

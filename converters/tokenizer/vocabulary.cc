@@ -174,24 +174,29 @@ bool LooksSpecial(std::string_view token) {
          Between(token, "<unused", ">");
 }
 
+TokenList PieceTokens(const std::vector<Piece>& pieces, uint64_t size,
+                      std::vector<std::string>& notes) {
+  if (size == 0) size = pieces.size();
+  TokenList list = TokenList::Padding(size);
+  list.scores.assign(size, kPaddingScore);
+  const size_t known = std::min<size_t>(size, pieces.size());
+  for (size_t id = 0; id < known; ++id) {
+    list.Put(id, pieces[id].text, TypeOf(pieces[id].type));
+    list.scores[id] = pieces[id].score;
+  }
+  if (known < pieces.size()) {
+    notes.push_back(
+        fmt::format("{} tokens of the tokenizer are beyond the {} rows of the "
+                    "embedding and left out",
+                    pieces.size() - known, size));
+  }
+  return list;
+}
+
 TokenList SentencePieceTokens(const TokenizerFiles& files, uint64_t size,
                               std::vector<std::string>& notes) {
   const auto model = formats::huggingface::ReadSentencePieceModel(files.Path("tokenizer.model"));
-  if (size == 0) size = model.pieces.size();
-  TokenList list = TokenList::Padding(size);
-  list.scores.assign(size, kPaddingScore);
-  const size_t known = std::min<size_t>(size, model.pieces.size());
-  for (size_t id = 0; id < known; ++id) {
-    const Piece& piece = model.pieces[id];
-    list.Put(id, piece.text, TypeOf(piece.type));
-    list.scores[id] = piece.score;
-  }
-  if (known < model.pieces.size()) {
-    notes.push_back(
-        fmt::format("{} tokens of tokenizer.model are beyond the {} rows of the "
-                    "embedding and left out",
-                    model.pieces.size() - known, size));
-  }
+  TokenList list = PieceTokens(model.pieces, size, notes);
   Overlay overlay(list, notes);
   overlay.AddedTokensFile(files.added_tokens);
   overlay.Decoder(Member(files.tokenizer_config, "added_tokens_decoder"));

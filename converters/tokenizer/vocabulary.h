@@ -44,6 +44,10 @@ bool LooksSpecial(std::string_view token);
 TokenList SentencePieceTokens(const TokenizerFiles& files, uint64_t size,
                               std::vector<std::string>& notes);
 
+// The pieces alone, as SentencePieceTokens begins with them.
+TokenList PieceTokens(const std::vector<formats::huggingface::Piece>& pieces, uint64_t size,
+                      std::vector<std::string>& notes);
+
 // Byte-level BPE. `size` 0: up to the highest id. Throws kBadValue for a token beyond `size`.
 TokenList ByteLevelTokens(const TransformersTokenizer& tokenizer, uint64_t size);
 

@@ -19,7 +19,6 @@ namespace quern::formats::huggingface {
 
 inline constexpr uint64_t kMaxModelCardBytes = uint64_t{16} << 20;
 inline constexpr uint64_t kMaxFrontMatterBytes = uint64_t{1} << 20;
-inline constexpr size_t kMaxFrontMatterDepth = 32;
 
 // The front matter of the card `text` as a JSON object; empty where there is none or where it is no
 // mapping. Throws kBadText (no YAML, invalid UTF-8), kLimitExceeded (size, depth), kUnsupported
