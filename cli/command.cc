@@ -29,6 +29,16 @@ CLI::App* AddCommand(CLI::App& app, Program& program, const std::string& name,
   return command;
 }
 
+void AddOpenOptions(CLI::App& command, formats::OpenOptions& options) {
+  command
+      .add_option("--root", options.root,
+                  "Where the model is inside a PyTorch checkpoint: a dotted path, or . for "
+                  "everything")
+      ->type_name("PATH");
+  command.add_flag("--allow-opaque", options.allow_opaque,
+                   "Read past objects of unknown classes in a pickle (they are never made)");
+}
+
 uint64_t ParseSize(const std::string& text) {
   size_t used = 0;
   double number = -1;

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "formats/core/json.h"
+#include "formats/reader.h"
 
 namespace quern::cli {
 
@@ -43,6 +44,9 @@ void AddConvert(CLI::App& app, Program& program);
 void AddQuantize(CLI::App& app, Program& program);
 void AddInspect(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
+
+// --root and --allow-opaque, for commands that open sources of every kind.
+void AddOpenOptions(CLI::App& command, formats::OpenOptions& options);
 
 // "512", "64K", "1.5G", "300MiB": powers of 1024. Throws CLI::ValidationError.
 uint64_t ParseSize(const std::string& text);

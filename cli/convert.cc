@@ -11,6 +11,7 @@ namespace {
 
 struct Arguments {
   std::string model;
+  formats::OpenOptions open;
   PlanArguments plan;
   std::vector<std::string> architecture_files;
   std::string pre;
@@ -22,7 +23,7 @@ struct Arguments {
 };
 
 int Convert(const Arguments& arguments, const CommonOptions& common) {
-  const auto source = formats::OpenModel(arguments.model);
+  const auto source = formats::OpenModel(arguments.model, arguments.open);
   converters::ConvertOptions options;
   for (const std::string& file : arguments.architecture_files) {
     options.architecture_files.emplace_back(file);
@@ -54,6 +55,7 @@ void AddConvert(CLI::App& app, Program& program) {
                    "repeatable: several outputs from one read")
       ->take_all();
   AddPlanOptions(*command, arguments->plan);
+  AddOpenOptions(*command, arguments->open);
   command->add_flag("--allow-requantize", arguments->plan.allow_requantize,
                     "Quantize tensors of a GGUF that are quantized already");
   command

@@ -14,6 +14,7 @@ namespace {
 
 struct Arguments {
   std::string model;
+  formats::OpenOptions open{.root = std::string(formats::kWholeFile)};
   bool tensors = false;
   bool hash = false;
   bool full = false;
@@ -82,7 +83,7 @@ void PrintText(const ModelSource& source, const std::vector<std::string>& digest
 }
 
 int Inspect(const Arguments& arguments, const CommonOptions& common) {
-  const auto source = formats::OpenModel(arguments.model);
+  const auto source = formats::OpenModel(arguments.model, arguments.open);
   std::vector<std::string> digests;
   if (arguments.hash) digests = verify::HashTensors(*source, common.threads);
   if (common.json) {
@@ -101,6 +102,7 @@ void AddInspect(CLI::App& app, Program& program) {
       AddCommand(app, program, "inspect", "Show what a model contains", {.json = true},
                  [arguments, &program] { return Inspect(*arguments, program.common); });
   command->add_option("MODEL", arguments->model, "Folder or file")->required();
+  AddOpenOptions(*command, arguments->open);
   command->add_flag("--tensors", arguments->tensors, "List the tensors");
   command->add_flag("--hash", arguments->hash,
                     "SHA-256 of each tensor's contiguous little-endian bytes");

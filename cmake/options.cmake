@@ -14,6 +14,9 @@ set(QUERN_SANITIZE "" CACHE STRING "Comma-separated sanitizers, e.g. address,und
 # docs/architecture.md, decision 2. For the same reason there is no -march=native anywhere.
 add_compile_options(-ffp-contract=off)
 add_compile_options(-Wall -Wextra -Wshadow -Wno-missing-field-initializers -Wnon-virtual-dtor -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-Wno-restrict)  # false alarms on std::string in g++ 12 (GCC bug 105651)
+endif()
 
 if(QUERN_SANITIZE)
   add_compile_options(-fsanitize=${QUERN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -24,11 +24,11 @@ std::filesystem::path TestData(std::string_view name);
 // a user's clone: use QUERN_SHARED_OR_SKIP in tests.
 std::optional<std::filesystem::path> Shared(std::string_view name);
 
-// Declares `path` as ../shared/NAME, or skips the test with a message.
-#define QUERN_SHARED_OR_SKIP(path, name)                                               \
-  const auto path##_or_none = ::quern::testing::Shared(name);                          \
-  if (!path##_or_none) GTEST_SKIP() << "no shared/" << (name) << " beside this clone"; \
-  const auto path = *path##_or_none
+// Declares `variable` as ../shared/NAME, or skips the test with a message.
+#define QUERN_SHARED_OR_SKIP(variable, name)                                               \
+  const auto variable##_or_none = ::quern::testing::Shared(name);                          \
+  if (!variable##_or_none) GTEST_SKIP() << "no shared/" << (name) << " beside this clone"; \
+  const auto variable = *variable##_or_none
 
 // The folder of llama.cpp's released libraries (npm: @node-llama-cpp/linux-x64): $QUERN_ORACLE, or
 // build/npm/node_modules/... which scripts/install-oracle fills. Absent: skip.
