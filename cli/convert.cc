@@ -18,6 +18,8 @@ struct Arguments {
   std::string model_name;
   std::string metadata_file;
   bool vocab_only = false;
+  std::string vocab_from;
+  converters::GgmlOptions ggml;
 };
 
 int Convert(const Arguments& arguments, const CommonOptions& common) {
@@ -30,6 +32,8 @@ int Convert(const Arguments& arguments, const CommonOptions& common) {
   options.model_name = arguments.model_name;
   if (!arguments.metadata_file.empty()) options.metadata_file = arguments.metadata_file;
   options.vocab_only = arguments.vocab_only;
+  if (!arguments.vocab_from.empty()) options.vocab_from = arguments.vocab_from;
+  options.ggml = arguments.ggml;
   const converters::OutputModel model = converters::Convert(*source, options);
   PlanArguments plan = arguments.plan;
   if (plan.types.empty()) plan.types = {"auto"};
@@ -64,6 +68,15 @@ void AddConvert(CLI::App& app, Program& program) {
   command->add_option("--metadata", arguments->metadata_file,
                       "JSON file of general.* keys that override what is found");
   command->add_flag("--vocab-only", arguments->vocab_only, "Write the tokenizer, no tensors");
+  command->add_option("--vocab-from", arguments->vocab_from,
+                      "Take the tokenizer from here: a folder, a GGUF, a tokenizer.model or .json");
+  // The names of llama.cpp's convert_llama_ggml_to_gguf.py.
+  command->add_option("--gqa", arguments->ggml.gqa,
+                      "GGML files of before GGUF: heads per K/V head (default: found)");
+  command->add_option("--eps", arguments->ggml.eps,
+                      "GGML files of before GGUF: epsilon of the norms (default: 5e-6)");
+  command->add_option("--context-length", arguments->ggml.context_length,
+                      "GGML files of before GGUF: context length (default: 2048)");
 }
 
 }  // namespace quern::cli

@@ -59,8 +59,8 @@ std::span<const Architecture> BuiltInArchitectures() {
       });
       if (files.size() == before) std::rethrow_exception(failure);
     }
-    std::sort(parsed.begin(), parsed.end(),
-              [](const Architecture& a, const Architecture& b) { return a.name < b.name; });
+    std::stable_sort(parsed.begin(), parsed.end(),
+                     [](const Architecture& a, const Architecture& b) { return a.name < b.name; });
     return parsed;
   }();
   return kParsed;

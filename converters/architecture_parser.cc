@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <initializer_list>
 
 #include "converters/architecture.h"
@@ -293,9 +294,15 @@ void Append(const Node& node, std::vector<std::string>& texts) {
 
 const Architecture& BaseNamed(const Node& node, std::span<const Architecture> known) {
   const std::string name = node.Text();
+  // One architecture may have a file for each layout; the base is the one that the file is named
+  // after.
+  const Architecture* base = nullptr;
   for (const auto& architecture : known) {
-    if (architecture.name == name) return architecture;
+    if (architecture.name != name) continue;
+    if (std::filesystem::path(architecture.file).stem() == name) return architecture;
+    if (!base) base = &architecture;
   }
+  if (base) return *base;
   node.Fail(fmt::format("there is no architecture \"{}\"; `quern architectures` lists them",
                         Printable(name)),
             ErrorCode::kMissing);
@@ -305,9 +312,10 @@ void ParseMembers(const Node& root, Architecture& architecture) {
   if (root.Has("accepts")) architecture.accepts = root["accepts"].Texts();
   if (root.Has("tokenizer")) {
     architecture.tokenizer = root["tokenizer"].Text();
-    constexpr std::array<std::string_view, 4> kKinds = {"auto", "gpt2", "sentencepiece", "meta"};
+    constexpr std::array<std::string_view, 5> kKinds = {"auto", "gpt2", "sentencepiece", "meta",
+                                                        "ggml"};
     if (std::find(kKinds.begin(), kKinds.end(), architecture.tokenizer) == kKinds.end()) {
-      root["tokenizer"].Fail("must be auto, gpt2, sentencepiece or meta");
+      root["tokenizer"].Fail("must be auto, gpt2, sentencepiece, meta or ggml");
     }
   }
   if (root.Has("optional_prefix")) architecture.optional_prefix = root["optional_prefix"].Text();

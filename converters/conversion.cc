@@ -48,6 +48,24 @@ std::string ArchitectureName(const ModelSource& source, const std::string& confi
   return HfArchitecture(source.config(), config_file);
 }
 
+void RefuseGgmlOptions(const ModelSource& source, const ConvertOptions& options) {
+  if (!options.ggml.given()) return;
+  throw Error(
+      ErrorCode::kUsage, {source.path().string(), {}, {}},
+      "--gqa, --eps and --context-length are for GGML files of before GGUF; leave them out, "
+      "other sources state these values themselves");
+}
+
+// config(), completed where the format leaves out what architectures need.
+Json CompleteConfig(const ModelSource& source, const ConvertOptions& options,
+                    std::vector<std::string>& notes) {
+  if (source.layout() == "ggml") {
+    return GgmlConfig(source, options.ggml, options.vocab_only, notes);
+  }
+  RefuseGgmlOptions(source, options);
+  return source.config();
+}
+
 uint64_t VocabularySize(const Hyperparameters& hyperparameters) {
   return hyperparameters.Find("vocab_size") ? hyperparameters.Count("vocab_size") : 0;
 }
@@ -55,20 +73,25 @@ uint64_t VocabularySize(const Hyperparameters& hyperparameters) {
 }  // namespace
 
 Conversion ConvertModel(const ModelSource& source, const ConvertOptions& options) {
-  if (source.layout() == "gguf") return {PassThrough(source), std::nullopt};
+  if (source.layout() == "gguf") {
+    RefuseGgmlOptions(source, options);
+    return {PassThrough(source), std::nullopt};
+  }
   const std::string file = ConfigFile(source);
   const Architecture architecture =
       FindArchitecture(ArchitectureName(source, file), options.architecture_files);
-  const Hyperparameters hyperparameters(source.config(), architecture, file, &source);
+  OutputModel model;
+  const Hyperparameters hyperparameters(CompleteConfig(source, options, model.notes), architecture,
+                                        file, &source);
   hyperparameters.CheckRequired();
 
-  OutputModel model;
   model.architecture = architecture.name;
   if (!options.vocab_only) {
     MappedTensors mapped = MapTensors(source, architecture, hyperparameters);
     model.tensors = std::move(mapped.tensors);
-    model.auto_type = mapped.auto_type;
-    model.notes = std::move(mapped.notes);
+    // GGML files have GGUF's types; each tensor keeps its own, as in a GGUF.
+    if (source.layout() != "ggml") model.auto_type = mapped.auto_type;
+    for (auto& note : mapped.notes) model.notes.push_back(std::move(note));
   }
   model.metadata.Set("general.architecture", architecture.name);
   AddGeneralMetadata(source, {options.model_name, options.metadata_file},

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "converters/legacy_ggml.h"
 #include "converters/output_model.h"
 #include "formats/core/model.h"
 
@@ -19,12 +20,15 @@ struct ConvertOptions {
   std::string model_name;                              // --model-name
   std::optional<std::filesystem::path> metadata_file;  // --metadata: JSON of general.* overrides
   bool vocab_only = false;                             // --vocab-only
+  std::optional<std::filesystem::path> vocab_from;     // --vocab-from (vocabulary_source.h)
+  GgmlOptions ggml;                                    // for files of before GGUF only
 };
 
 // Reads headers and side files of `source`, no tensor data. A GGUF source passes through as it is.
 // Throws kUnsupported for an unknown architecture (naming the nearest known ones and how to add
 // one) or tokenizer, kMissing / kUnexpected listing every tensor that the architecture needs and
-// lacks or does not know, kBadValue for inconsistent hyperparameters.
+// lacks or does not know, kBadValue for inconsistent hyperparameters, kUsage for options that the
+// source has no use for.
 OutputModel Convert(const ModelSource& source, const ConvertOptions& options);
 
 }  // namespace quern::converters

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <vector>
 
 #include "formats/core/error.h"
+#include "formats/ggml/ggml_reader.h"
 #include "formats/gguf/gguf_reader.h"
 #include "formats/huggingface/folder_reader.h"
 #include "formats/litgpt/litgpt_source.h"
@@ -18,19 +18,6 @@ namespace quern::formats {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The explicit list: a static library would drop self-registering objects.
-const std::vector<FormatInfo> kFormats = {
-    gguf::kFormat,
-    numpy::kFormat,  // before torch: both are zips, and this one is sure
-    torch::kFormat,
-    safetensors::kFormat,
-    llama2c::kFormat,
-    // Folders that have files of their own before what takes any config or tokenizer.
-    meta::kFormat,
-    litgpt::kFormat,
-    huggingface::kFormat,
-};
 
 Probe MakeProbe(const fs::path& path) {
   Probe probe{.path = path};
@@ -68,11 +55,26 @@ std::string_view Diagnose(const Probe& probe) {
 
 }  // namespace
 
-std::span<const FormatInfo> Formats() { return kFormats; }
+// The explicit list: a static library would drop self-registering objects.
+std::span<const FormatInfo> Formats() {
+  static const FormatInfo kFormats[] = {
+      gguf::kFormat,
+      ggml::kFormat,
+      numpy::kFormat,  // before torch: both are zips, and this one is sure
+      torch::kFormat,
+      safetensors::kFormat,
+      llama2c::kFormat,
+      // Folders that have files of their own before what takes any config or tokenizer.
+      meta::kFormat,
+      litgpt::kFormat,
+      huggingface::kFormat,
+  };
+  return kFormats;
+}
 
 std::unique_ptr<ModelSource> OpenModel(const fs::path& path, const OpenOptions& options) {
   const Probe probe = MakeProbe(path);
-  for (const auto& format : kFormats) {
+  for (const FormatInfo& format : Formats()) {
     if (format.matches(probe)) return format.open(path, options);
   }
   throw Error(ErrorCode::kBadMagic, {path.string(), {}, {}}, Diagnose(probe));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "converters/tokenizer/ggml_vocabulary.h"
 #include "converters/tokenizer/json_fields.h"
 #include "converters/tokenizer/native_vocabulary.h"
 #include "converters/tokenizer/pre_type.h"
@@ -213,6 +214,7 @@ class TokenizerConversion {
 
 void AddTokenizerMetadata(const ModelSource& source, const TokenizerOptions& options,
                           Metadata& metadata, std::vector<std::string>& notes) {
+  if (options.kind == "ggml") return AddGgmlVocabulary(source, metadata, notes);
   TokenizerConversion conversion(source, options, metadata, notes);
   if (options.kind == "auto") {
     conversion.Auto();

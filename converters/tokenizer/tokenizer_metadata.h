@@ -20,6 +20,7 @@ struct TokenizerOptions {
   //   "meta"          without Hugging Face's files: tokenizer.model, of SentencePiece or (Llama 3)
   //                   tiktoken, or llama2.c's tokenizer.bin; special tokens are Llama's
   //   "sentencepiece_or_gpt2"  tokenizer.model if there is one, else byte-level BPE (Qwen2)
+  //   "ggml"          the vocabulary inside a GGML file (ggml_vocabulary.h)
   std::string kind = "auto";
   std::string pre;          // tokenizer.ggml.pre by decree; empty: found
   uint64_t vocab_size = 0;  // rows of the embedding; holes are padded up to it

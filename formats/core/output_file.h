@@ -40,7 +40,7 @@ class OutputFile {
   std::string path_;
   std::string partial_;
   int fd_ = -1;
-  uint64_t size_;
+  [[maybe_unused]] uint64_t size_;  // for assertions
   bool committed_ = false;
 };
 
