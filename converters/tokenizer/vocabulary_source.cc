@@ -65,6 +65,7 @@ void TakeTokenizer(const fs::path& path, const TokenizerOptions& options, Metada
     AddGgmlVocabulary(*source, metadata, notes);
   } else {
     TokenizerOptions own = options;
+    own.vocab_size = 0;  // its own size, or a foreign vocabulary would be padded or cut to fit
     if (own.kind == "ggml") own.kind = "auto";  // what the model has in place of files
     AddTokenizerMetadata(*source, own, metadata, notes);
   }

@@ -175,7 +175,23 @@ void AddTokenizers(Seeds& seeds) {
   }
 }
 
+void AddLlama2c(Seeds& seeds) {
+  // dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len: one layer, tied.
+  std::string numbers;
+  for (const uint64_t number : {2, 2, 1, 1, 1, 2, 2}) numbers += Le(number, 4);
+  // Two norms, four attention and three feed-forward matrices, the last norm, the embedding; the
+  // legacy form has the rotary tables as well.
+  const std::string weights(4 * (2 + 2 + 4 * 4 + 3 * 4 + 2 + 4), '\0');
+  std::string head = Le(0x616b3432, 4) + Le(1, 4) + numbers + '\1';
+  head.resize(256);
+  seeds.push_back({"fuzz_llama2c", "legacy.bin", numbers + weights + std::string(4 * 4, '\0')});
+  seeds.push_back({"fuzz_llama2c", "v1.bin", head + weights});
+}
+
 void AddTexts(Seeds& seeds) {
+  seeds.push_back({"fuzz_tiktoken", "three.model", "YQ== 0\nYg== 1\nYWI= 2\n"});
+  seeds.push_back({"fuzz_yaml", "values.yaml",
+                   "name: x\nn_layer: 2\nlist: [1, 2.5, true]\nmap:\n  - {a: null}\n  - 'b'\n"});
   seeds.push_back({"fuzz_json", "values.json",
                    R"({"a":[1,-2.5e3,true,null,"\u00e9\ud83d\ude00"],"b":{"c":{}}})"});
   seeds.push_back({"fuzz_front_matter", "card.md",
@@ -207,6 +223,7 @@ int main(int argc, char** argv) try {
   AddImatrix(seeds);
   AddSentencePiece(seeds);
   AddTokenizers(seeds);
+  AddLlama2c(seeds);
   AddTexts(seeds);
   for (const Seed& seed : seeds) {
     const fs::path folder = fs::path(argv[1]) / seed.target;
