@@ -21,8 +21,8 @@ namespace fs = std::filesystem;
 
 // The explicit list: a static library would drop self-registering objects.
 const std::vector<FormatInfo> kFormats = {
-    numpy::kFormat,  // before torch: both are zips, and this one is sure
     gguf::kFormat,
+    numpy::kFormat,  // before torch: both are zips, and this one is sure
     torch::kFormat,
     safetensors::kFormat,
     llama2c::kFormat,

@@ -125,8 +125,8 @@ TEST(MetaParts, AreJoinedAlongTheAxisThatMakesUpTheShape) {
     if (tensor.name == "output.weight") EXPECT_EQ(tensor.value.op, Op::kConcat);
     if (tensor.name == "output_norm.weight") EXPECT_EQ(tensor.value.op, Op::kSource);
   }
-  EXPECT_EQ(model.metadata.GetUint("llama.feed_forward_length"), 24u);
-  EXPECT_EQ(model.metadata.GetUint("llama.context_length"), 4096u);
+  EXPECT_EQ(model.metadata.GetInteger("llama.feed_forward_length"), 24);
+  EXPECT_EQ(model.metadata.GetInteger("llama.context_length"), 4096);
 }
 
 TEST(MetaParts, AreRejectedWhereTheyDoNotMakeUpTheShape) {
