@@ -135,7 +135,7 @@ TEST_P(SlowGolden, TensorsEqualInNameTypeShapeOrderAndBytes) {
     const auto& tensor = model.tensors[i];
     const Json& golden = golden_["tensors"][i];
     ASSERT_EQ(tensor.name, golden[0].get<std::string>());
-    const TensorType type = tensor.keep_f32 ? TensorType::kF32 : model.auto_type;
+    const TensorType type = tensor.keep_f32 ? TensorType::kF32 : model.auto_type.value();
     EXPECT_EQ(Name(type), golden[1].get<std::string>()) << tensor.name;
     EXPECT_EQ(Shape(tensor.value.shape.rbegin(), tensor.value.shape.rend()), golden[2].get<Shape>())
         << tensor.name;
