@@ -121,12 +121,18 @@ TEST(MetaParts, AreJoinedAlongTheAxisThatMakesUpTheShape) {
   AddPart(source, 1);
   const OutputModel model = ConvertParts(source);
   for (const auto& tensor : model.tensors) {
-    if (tensor.name == "token_embd.weight") EXPECT_EQ(tensor.value.op, Op::kColumns);
-    if (tensor.name == "output.weight") EXPECT_EQ(tensor.value.op, Op::kConcat);
-    if (tensor.name == "output_norm.weight") EXPECT_EQ(tensor.value.op, Op::kSource);
+    if (tensor.name == "token_embd.weight") {
+      EXPECT_EQ(tensor.value.op, Op::kColumns);
+    }
+    if (tensor.name == "output.weight") {
+      EXPECT_EQ(tensor.value.op, Op::kConcat);
+    }
+    if (tensor.name == "output_norm.weight") {
+      EXPECT_EQ(tensor.value.op, Op::kSource);
+    }
   }
-  EXPECT_EQ(model.metadata.GetUint("llama.feed_forward_length"), 24u);
-  EXPECT_EQ(model.metadata.GetUint("llama.context_length"), 4096u);
+  EXPECT_EQ(model.metadata.GetInteger("llama.feed_forward_length"), 24);
+  EXPECT_EQ(model.metadata.GetInteger("llama.context_length"), 4096);
 }
 
 TEST(MetaParts, AreRejectedWhereTheyDoNotMakeUpTheShape) {

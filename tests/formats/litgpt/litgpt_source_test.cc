@@ -44,7 +44,8 @@ TEST(LitgptSource, RejectsHostileConfigs) {
   EXPECT_EQ(CodeOf("a: 1\n---\nb: 2\n"), ErrorCode::kBadText);
   EXPECT_EQ(CodeOf("a: \xff\n"), ErrorCode::kBadText);
   EXPECT_EQ(CodeOf("a: &x [1]\nb: *x\n"), ErrorCode::kUnsupported);
-  EXPECT_EQ(CodeOf(std::string(100, '[')), ErrorCode::kLimitExceeded);
+  EXPECT_EQ(CodeOf("a: " + std::string(100, '[') + std::string(100, ']')),
+            ErrorCode::kLimitExceeded);
   EXPECT_EQ(CodeOf("a: " + std::string(3 << 20, 'x')), ErrorCode::kLimitExceeded);
 }
 
