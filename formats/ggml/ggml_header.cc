@@ -136,8 +136,8 @@ void HeaderParser::ReadLlamaOrWhisper() {
   std::array<uint32_t, 7> numbers;
   for (auto& number : numbers) number = reader_.Read<uint32_t>("hyperparameters");
   const auto [n_vocab, n_embd, n_mult, n_head, n_layer, n_rot, ftype] = numbers;
-  const bool llama = n_head > 0 && n_layer > 0 && n_embd > 0 && n_embd % n_head == 0 &&
-                     n_rot == n_embd / n_head;
+  const bool llama =
+      n_head > 0 && n_layer > 0 && n_embd > 0 && n_embd % n_head == 0 && n_rot == n_embd / n_head;
   if (llama) {
     header_.hyperparameters = {{"n_vocab", n_vocab}, {"n_embd", n_embd},   {"n_mult", n_mult},
                                {"n_head", n_head},   {"n_layer", n_layer}, {"n_rot", n_rot},
