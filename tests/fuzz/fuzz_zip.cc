@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "formats/core/error.h"
+#include "formats/core/file.h"
 #include "formats/zip/zip_archive.h"
 #include "tests/fuzz/memory_file.h"
 
