@@ -1,5 +1,6 @@
 #include "quant/codecs.h"
 #include "quant/iquant_blocks.h"
+#include "quant/iquant_ref.h"
 #include "quant/nonlinear_ref.h"
 
 namespace quern::quant {
@@ -10,20 +11,38 @@ void Dequantize(const uint8_t* blocks, float* weights, size_t count) noexcept {
   DequantizeGrid(kLayout, blocks, weights, count);
 }
 
-template <const GridType& kLayout>
+template <const GridSearch& kSearch>
+void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+              const float* imatrix) noexcept {
+  QuantizeGridReference(kSearch, weights, blocks, rows, columns, imatrix);
+}
+
+template <const GridType& kLayout, const GridSearch& kSearch>
 constexpr Codec GridCodec(TensorType type, bool needs_imatrix) {
-  return {type, needs_imatrix, nullptr, Dequantize<kLayout>, nullptr, Dequantize<kLayout>};
+  return {type,
+          needs_imatrix,
+          Quantize<kSearch>,
+          Dequantize<kLayout>,
+          Quantize<kSearch>,
+          Dequantize<kLayout>};
 }
 
 }  // namespace
 
-constinit const Codec kIQ1SCodec = GridCodec<kIQ1SLayout>(TensorType::kIQ1_S, true);
-constinit const Codec kIQ1MCodec = GridCodec<kIQ1MLayout>(TensorType::kIQ1_M, false);
-constinit const Codec kIQ2XXSCodec = GridCodec<kIQ2XXSLayout>(TensorType::kIQ2_XXS, true);
-constinit const Codec kIQ2XSCodec = GridCodec<kIQ2XSLayout>(TensorType::kIQ2_XS, true);
-constinit const Codec kIQ2SCodec = GridCodec<kIQ2SLayout>(TensorType::kIQ2_S, false);
-constinit const Codec kIQ3XXSCodec = GridCodec<kIQ3XXSLayout>(TensorType::kIQ3_XXS, false);
-constinit const Codec kIQ3SCodec = GridCodec<kIQ3SLayout>(TensorType::kIQ3_S, false);
+constinit const Codec kIQ1SCodec = {TensorType::kIQ1_S,    true,
+                                    QuantizeIQ1SReference, Dequantize<kIQ1SLayout>,
+                                    QuantizeIQ1SReference, Dequantize<kIQ1SLayout>};
+constinit const Codec kIQ1MCodec = {TensorType::kIQ1_M,    false,
+                                    QuantizeIQ1MReference, Dequantize<kIQ1MLayout>,
+                                    QuantizeIQ1MReference, Dequantize<kIQ1MLayout>};
+constinit const Codec kIQ2XXSCodec =
+    GridCodec<kIQ2XXSLayout, kIQ2XXSSearch>(TensorType::kIQ2_XXS, true);
+constinit const Codec kIQ2XSCodec =
+    GridCodec<kIQ2XSLayout, kIQ2XSSearch>(TensorType::kIQ2_XS, true);
+constinit const Codec kIQ2SCodec = GridCodec<kIQ2SLayout, kIQ2SSearch>(TensorType::kIQ2_S, false);
+constinit const Codec kIQ3XXSCodec =
+    GridCodec<kIQ3XXSLayout, kIQ3XXSSearch>(TensorType::kIQ3_XXS, false);
+constinit const Codec kIQ3SCodec = GridCodec<kIQ3SLayout, kIQ3SSearch>(TensorType::kIQ3_S, false);
 constinit const Codec kIQ4NLCodec = {TensorType::kIQ4_NL,    false,
                                      QuantizeIQ4NLReference, DequantizeIQ4NLReference,
                                      QuantizeIQ4NLReference, DequantizeIQ4NLReference};

@@ -249,9 +249,13 @@ TEST_P(CodecTest, ReferenceEqualsGgmlOnHardRows) {
       SCOPED_TRACE(imatrix.empty() ? "no imatrix" : "imatrix");
       matrix.imatrix = std::move(imatrix);
       std::vector<uint8_t> expected(Bytes(Columns()));
-      oracle->Quantize(codec().type, matrix.weights.data(), expected.data(), 1, matrix.columns,
-                       matrix.importance());
-      ExpectSameBlocks(expected, Run(codec().quantize_reference, matrix), matrix);
+      // The grid types of ggml abort where sums overflow; ours only have to give something.
+      const std::vector<uint8_t> actual = Run(codec().quantize_reference, matrix);
+      if (!oracle->TryQuantize(codec().type, matrix.weights.data(), expected.data(), 1,
+                               matrix.columns, matrix.importance())) {
+        continue;
+      }
+      ExpectSameBlocks(expected, actual, matrix);
     }
   }
 }
@@ -268,12 +272,30 @@ TEST_P(CodecTest, ReferenceDecodesLikeGgml) {
 
 class CodecSlowTest : public CodecTest {};
 
-// Ten million weights without and ten million with an importance matrix, 2^17 at a time, all
-// distributions in turn. The kernel of the best target takes part: it costs little.
-TEST_P(CodecSlowTest, ReferenceEqualsGgmlOnTenMillionWeights) {
-  constexpr size_t kWeights = 10'000'000;
+// How many weights ggml quantizes in about a minute, for types of which it does less than 10
+// million.
+size_t WeightsForAMinute(TensorType type) {
+  switch (type) {
+    case TensorType::kIQ1_M:
+      return 1'500'000;
+    case TensorType::kIQ1_S:
+    case TensorType::kIQ2_S:
+    case TensorType::kIQ2_XS:
+    case TensorType::kIQ2_XXS:
+    case TensorType::kIQ3_S:
+    case TensorType::kIQ3_XXS:
+      return 5'000'000;
+    default:
+      return 10'000'000;
+  }
+}
+
+// Ten million weights (see above) without and as many with an importance matrix, 2^15 at a time,
+// all distributions in turn. The kernel of the best target takes part: it costs little.
+TEST_P(CodecSlowTest, ReferenceEqualsGgmlOnMillionsOfWeights) {
+  const size_t kWeights = WeightsForAMinute(codec().type);
   constexpr size_t kColumns = 1024;
-  constexpr size_t kRows = 128;
+  constexpr size_t kRows = 32;
   const Oracle* oracle = Oracle::Get();
   if (!oracle) GTEST_SKIP() << "no libggml-base.so (QUERN_ORACLE)";
   if (!codec().quantize) GTEST_SKIP() << "decoded only";

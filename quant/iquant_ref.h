@@ -1,0 +1,51 @@
+// Internal to quant/: the definition of the searches of the types with a grid.
+//
+// A block of 16 or 32 weights is taken without its signs; for each of a number of scales its groups
+// of 4 or 8 weights are rounded to levels, and where the levels are no point of the grid, the best
+// of the points near it is taken. The scale with the best fit wins. IQ1 (iquant1_ref.cc) splits the
+// sorted weights into three levels instead. Layouts: iquant_blocks.h.
+//
+// Contract: as quant/codec.h. Where llama.cpp aborts because no point has a finite error, the first
+// is taken. Source: ggml's src/ggml-quants.c, v0.5.0.
+#ifndef QUERN_QUANT_IQUANT_REF_H_
+#define QUERN_QUANT_IQUANT_REF_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/iquant_blocks.h"
+#include "quant/kquant_blocks.h"
+
+namespace quern::quant {
+
+// What the search does with weights when there is no importance matrix.
+enum class PlainWeight : uint8_t { kRefused, kSquare, kSquareAndSigma2 };
+
+// The differences between the searches of IQ2 and IQ3.
+struct GridSearch {
+  const GridType* type;
+  size_t block;        // weights
+  float sigma_factor;  // of the mean square in the error's weights
+  PlainWeight plain;
+  bool even_signs;   // signs are stored as 7
+  float zero_block;  // blocks whose largest weight is below are stored as zeros
+  int steps;         // scales tried on either side
+  float step;
+  bool fit_first;          // IQ2_XXS: the scales are around a fitted one, not around the largest
+  bool refit_all;          // all groups are rounded again for the winner, not those off the grid
+  bool zeros_if_no_scale;  // a superblock without a scale is all zero bytes
+  float d_factor;          // fudge factor of the stored d
+};
+extern const GridSearch kIQ2XXSSearch, kIQ2XSSearch, kIQ2SSearch, kIQ3XXSSearch, kIQ3SSearch;
+
+// As QuantizeFn.
+void QuantizeGridReference(const GridSearch& search, const float* weights, uint8_t* blocks,
+                           size_t rows, size_t columns, const float* imatrix) noexcept;
+void QuantizeIQ1SReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                           const float* imatrix) noexcept;
+void QuantizeIQ1MReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                           const float* imatrix) noexcept;
+
+}  // namespace quern::quant
+
+#endif  // QUERN_QUANT_IQUANT_REF_H_
