@@ -227,7 +227,8 @@ void Search(const Variant& variant, const Grid& grid, const float* x, const floa
     if (!(LargestMagnitude(block) >= variant.zero_block)) continue;
     Sort(&block);
     const Split split = variant.find_split(block);
-    if (split.lowered >= 0) work->fits[b] = ToGrid(grid, block, split);
+    if (split.lowered >= 0 && std::isfinite(split.scale))
+      work->fits[b] = ToGrid(grid, block, split);
   }
 }
 

@@ -1,7 +1,6 @@
 #include "quant/codecs.h"
 #include "quant/iquant_blocks.h"
 #include "quant/iquant_ref.h"
-#include "quant/nonlinear_ref.h"
 
 namespace quern::quant {
 namespace {
@@ -43,11 +42,5 @@ constinit const Codec kIQ2SCodec = GridCodec<kIQ2SLayout, kIQ2SSearch>(TensorTyp
 constinit const Codec kIQ3XXSCodec =
     GridCodec<kIQ3XXSLayout, kIQ3XXSSearch>(TensorType::kIQ3_XXS, false);
 constinit const Codec kIQ3SCodec = GridCodec<kIQ3SLayout, kIQ3SSearch>(TensorType::kIQ3_S, false);
-constinit const Codec kIQ4NLCodec = {TensorType::kIQ4_NL,    false,
-                                     QuantizeIQ4NLReference, DequantizeIQ4NLReference,
-                                     QuantizeIQ4NLReference, DequantizeIQ4NLReference};
-constinit const Codec kIQ4XSCodec = {TensorType::kIQ4_XS,    false,
-                                     QuantizeIQ4XSReference, DequantizeIQ4XSReference,
-                                     QuantizeIQ4XSReference, DequantizeIQ4XSReference};
 
 }  // namespace quern::quant
