@@ -97,23 +97,47 @@ Split FindSplitS(const Block& block) {
   return best;
 }
 
-// A shift for each half: every sum is made anew, in the order of the weights' sizes.
+// Running sums of one half of a block, in the order of the weights' sizes.
+struct RunningSums {
+  float x[kMaxBlock + 1] = {};
+  float w[kMaxBlock + 1] = {};
+};
+
+// What half a block adds for a split, with one shift: as neighbouring levels are 1 apart, its sums
+// over the three levels come to the totals for level 2 and two corrections.
+void HalfSums(const RunningSums& half, size_t n, size_t i1, size_t i2, bool lowered, float* xq,
+              float* qq) {
+  const float* v = Values(lowered);
+  *xq = half.x[n] * v[2] - (half.x[i1] + half.x[i2]);
+  *qq = half.w[n] * v[2] * v[2] + half.w[i1] * (v[0] * v[0] - v[1] * v[1]) +
+        half.w[i2] * (v[1] * v[1] - v[2] * v[2]);
+}
+
+// A shift for each half.
 Split FindSplitM(const Block& block) {
   const size_t n = block.n;
+  RunningSums halves[2];
+  for (size_t j = 0; j < n; ++j) {
+    const size_t i = block.order[j];
+    for (size_t h = 0; h < 2; ++h) {
+      const bool mine = i / (n / 2) == h;
+      halves[h].x[j + 1] = mine ? halves[h].x[j] + block.weights[i] * block.x[i] : halves[h].x[j];
+      halves[h].w[j + 1] = mine ? halves[h].w[j] + block.weights[i] : halves[h].w[j];
+    }
+  }
   Split best;
   for (size_t i1 = 0; i1 <= n; ++i1) {
     for (size_t i2 = i1; i2 <= n; ++i2) {
-      // In the order of llama.cpp: the first half's shift is the slower one.
+      float xq[2][2];
+      float qq[2][2];
+      for (size_t h = 0; h < 2; ++h) {
+        for (size_t l = 0; l < 2; ++l) HalfSums(halves[h], n, i1, i2, l != 0, &xq[h][l], &qq[h][l]);
+      }
+      // In the order of llama.cpp: the second half's shift is the faster one.
       for (const int lowered : {0, 2, 1, kBothLowered}) {
-        float xq = 0;
-        float qq = 0;
-        for (size_t j = 0; j < n; ++j) {
-          const size_t i = block.order[j];
-          const float v = Values((lowered >> (i / (n / 2)) & 1) != 0)[(j >= i1) + (j >= i2)];
-          xq += block.weights[i] * v * block.x[i];
-          qq += block.weights[i] * v * v;
-        }
-        best.Try(xq, qq, i1, i2, lowered);
+        const int first = lowered & 1;
+        const int second = lowered >> 1;
+        best.Try(xq[0][first] + xq[1][second], qq[0][first] + qq[1][second], i1, i2, lowered);
       }
     }
   }

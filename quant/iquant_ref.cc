@@ -21,6 +21,7 @@ constinit const GridSearch kIQ2XXSSearch = {.type = &kIQ2XXSLayout,
                                             .step = 0.1f,
                                             .fit_first = true,
                                             .refit_all = true,
+                                            .closes_gaps = false,
                                             .zeros_if_no_scale = true,
                                             .d_factor = 1};
 constinit const GridSearch kIQ2XSSearch = {.type = &kIQ2XSLayout,
@@ -33,6 +34,7 @@ constinit const GridSearch kIQ2XSSearch = {.type = &kIQ2XSLayout,
                                            .step = 0.1f,
                                            .fit_first = false,
                                            .refit_all = false,
+                                           .closes_gaps = false,
                                            .zeros_if_no_scale = true,
                                            .d_factor = 1};
 constinit const GridSearch kIQ2SSearch = {.type = &kIQ2SLayout,
@@ -45,6 +47,7 @@ constinit const GridSearch kIQ2SSearch = {.type = &kIQ2SLayout,
                                           .step = 0.1f,
                                           .fit_first = false,
                                           .refit_all = false,
+                                          .closes_gaps = false,
                                           .zeros_if_no_scale = false,
                                           .d_factor = 0.9875f};
 constinit const GridSearch kIQ3XXSSearch = {.type = &kIQ3XXSLayout,
@@ -57,6 +60,7 @@ constinit const GridSearch kIQ3XXSSearch = {.type = &kIQ3XXSLayout,
                                             .step = 0.2f,
                                             .fit_first = false,
                                             .refit_all = false,
+                                            .closes_gaps = false,
                                             .zeros_if_no_scale = true,
                                             .d_factor = 1.0125f};
 constinit const GridSearch kIQ3SSearch = {.type = &kIQ3SLayout,
@@ -69,6 +73,7 @@ constinit const GridSearch kIQ3SSearch = {.type = &kIQ3SLayout,
                                           .step = 0.2f,
                                           .fit_first = false,
                                           .refit_all = true,
+                                          .closes_gaps = true,
                                           .zeros_if_no_scale = false,
                                           .d_factor = 1.033f};
 
@@ -245,9 +250,11 @@ Start FindStart(const Block& block) {
   return {effective, scale};
 }
 
-// One block at `first`; returns its scale.
+// A block, whose scale is returned. It is stored at weight `first`, and what is stored in sequence
+// (signs, low bytes of indices) at weight `*next`, which is advanced.
 float QuantizeBlock(const float* x, float sigma2, const float* importance, size_t first,
-                    Block* block, GridQuants* quants) {
+                    size_t* next, Block* block, GridQuants* quants) {
+  const size_t sequence = block->search.closes_gaps ? *next : first;
   ErrorWeights(x, sigma2, importance, block);
   uint8_t signs[kMaxBlock / 8];
   TakeSigns(x, block, signs);
@@ -258,11 +265,14 @@ float QuantizeBlock(const float* x, float sigma2, const float* importance, size_
   Refit(*block, &fit);
   const uint8_t flip = fit.scale < 0 ? 255 : 0;
   for (size_t j = 0; j < block->n / 8; ++j) {
-    quants->signs[first / 8 + j] = static_cast<uint8_t>(signs[j] ^ flip);
+    quants->signs[sequence / 8 + j] = static_cast<uint8_t>(signs[j] ^ flip);
   }
   for (size_t g = 0; g < block->groups(); ++g) {
-    quants->index[first / block->group + g] = static_cast<uint16_t>(block->grid.Find(fit.codes[g]));
+    const uint32_t index = static_cast<uint32_t>(block->grid.Find(fit.codes[g]));
+    quants->index[sequence / block->group + g] |= index & 255;
+    quants->index[first / block->group + g] |= index & 0xFF00;
   }
+  *next = sequence + block->n;
   return std::fabs(fit.scale);
 }
 
@@ -297,9 +307,10 @@ void QuantizeGridReference(const GridSearch& search, const float* weights, uint8
     const float sigma2 = search.sigma_factor * sum / static_cast<float>(kSuperblock);
     GridQuants quants{};
     float scales[16];
+    size_t next = 0;
     for (size_t j = 0; j < kSuperblock; j += search.block) {
-      scales[j / search.block] =
-          QuantizeBlock(x + j, sigma2, importance ? importance + j : nullptr, j, &block, &quants);
+      scales[j / search.block] = QuantizeBlock(x + j, sigma2, importance ? importance + j : nullptr,
+                                               j, &next, &block, &quants);
     }
     QuantizeScales(search, scales, kSuperblock / search.block, &quants);
     search.type->pack(quants, blocks);

@@ -33,12 +33,15 @@ struct GridSearch {
   float step;
   bool fit_first;          // IQ2_XXS: the scales are around a fitted one, not around the largest
   bool refit_all;          // all groups are rounded again for the winner, not those off the grid
+  bool closes_gaps;        // IQ3_S: blocks of zeros take no room, see QuantizeGridReference
   bool zeros_if_no_scale;  // a superblock without a scale is all zero bytes
   float d_factor;          // fudge factor of the stored d
 };
 extern const GridSearch kIQ2XXSSearch, kIQ2XSSearch, kIQ2SSearch, kIQ3XXSSearch, kIQ3SSearch;
 
-// As QuantizeFn.
+// As QuantizeFn. In IQ3_S, llama.cpp v0.5.0 does not step over the low bytes and signs of a block
+// whose weights are all 0: those of the following blocks move up, and decode wrongly. We write the
+// same bytes.
 void QuantizeGridReference(const GridSearch& search, const float* weights, uint8_t* blocks,
                            size_t rows, size_t columns, const float* imatrix) noexcept;
 void QuantizeIQ1SReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
