@@ -28,6 +28,8 @@ struct GridCodes {
 };
 const GridCodes& CodesOf(GridId id);
 
+inline constexpr size_t kNearRun = 8;
+
 // A grid as searches need it.
 class Grid {
  public:
@@ -41,7 +43,8 @@ class Grid {
   int Find(uint32_t code) const { return point_[code]; }
 
   // For a code off the grid, whose levels are all in range: the codes of the points near it, by
-  // distance and then index; those at the `shells` least distances.
+  // distance and then index; those at the `shells` least distances. The last one is repeated until
+  // their number is a multiple of kNearRun, for vectors.
   std::span<const uint16_t> Near(uint32_t code) const {
     return {near_.data() + first_near_[code], near_.data() + first_near_[code] + near_count_[code]};
   }

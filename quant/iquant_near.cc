@@ -75,6 +75,7 @@ void Grid::FindNear() {
       }
     }
     near_count_[code] = static_cast<uint16_t>(near_.size() - first_near_[code]);
+    near_.resize((near_.size() + kNearRun - 1) / kNearRun * kNearRun, near_.back());
   }
 }
 

@@ -79,52 +79,8 @@ constinit const GridSearch kIQ3SSearch = {.type = &kIQ3SLayout,
 
 namespace {
 
-constexpr size_t kMaxBlock = 32;
-constexpr size_t kMaxGroups = 8;
-
-// A block without its signs, in groups of as many weights as a grid point has.
-struct Block {
-  const GridSearch& search;
-  const Grid& grid;
-  size_t n;      // weights
-  size_t group;  // weights of a group
-  float x[kMaxBlock];
-  float weights[kMaxBlock];
-  float roots[kMaxBlock];  // of the weights: what the choice among near points goes by
-
-  size_t groups() const { return n / group; }
-  int bits() const { return grid.data().bits; }
-  int top_level() const { return grid.data().bits == 2 ? 2 : 7; }
-  // The largest level counts as.
-  float span() const { return static_cast<float>(2 * top_level() + 1); }
-  int Level(uint32_t code, size_t k) const {
-    return static_cast<int>(code >> (bits() * static_cast<int>(k))) & ((1 << bits()) - 1);
-  }
-};
-
-// Which of the near points has the least error for a scale.
-uint16_t BestNear(const Block& block, size_t group, float scale, uint32_t code) {
-  const float* x = block.x + group * block.group;
-  const float* roots = block.roots + group * block.group;
-  const auto near = block.grid.Near(code);
-  uint16_t best = near.front();
-  float best_error = std::numeric_limits<float>::max();
-  for (const uint16_t candidate : near) {
-    float error = 0;
-    for (size_t k = 0; k < block.group; ++k) {
-      const float diff = scale * static_cast<float>(2 * block.Level(candidate, k) + 1) - x[k];
-      error += roots[k] * diff * diff;
-    }
-    if (error < best_error) {
-      best_error = error;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
 // Rounds a group to levels, all of which may be off the grid.
-uint32_t Round(const Block& block, size_t group, float inverse) {
+uint32_t Round(const GridBlock& block, size_t group, float inverse) {
   uint32_t code = 0;
   for (size_t k = 0; k < block.group; ++k) {
     const int level = NearestInt(0.5f * (inverse * block.x[group * block.group + k] - 1));
@@ -139,7 +95,7 @@ struct Sums {
   float qq = 0;
 };
 
-Sums Evaluate(const Block& block, const uint16_t* codes) {
+Sums Evaluate(const GridBlock& block, const uint16_t* codes) {
   Sums sums;
   for (size_t i = 0; i < block.n; ++i) {
     const int level = block.Level(codes[i / block.group], i % block.group);
@@ -150,21 +106,17 @@ Sums Evaluate(const Block& block, const uint16_t* codes) {
   return sums;
 }
 
-struct Fit {
-  float scale;
-  uint16_t codes[kMaxGroups];
-  bool on_grid[kMaxGroups];
-};
-
-void SearchScales(const Block& block, float largest, Fit* fit) {
+void SearchScales(const GridBlock& block, GridFit* fit) {
+  fit->scale = block.first_scale;
+  std::fill_n(fit->codes, kMaxGroups, uint16_t{0});
   float best = 0;
-  std::fill_n(fit->on_grid, kMaxGroups, !block.search.refit_all);
-  for (int step = -block.search.steps; step <= block.search.steps; ++step) {
-    const float inverse = (block.span() + static_cast<float>(step) * block.search.step) / largest;
-    Fit tried{1 / inverse, {}, {}};
+  std::fill_n(fit->on_grid, kMaxGroups, !block.search->refit_all);
+  for (int step = -block.search->steps; step <= block.search->steps; ++step) {
+    const float inverse = block.InverseScale(step);
+    GridFit tried{1 / inverse, {}, {}};
     for (size_t g = 0; g < block.groups(); ++g) {
       const uint32_t code = Round(block, g, inverse);
-      tried.on_grid[g] = block.grid.Find(code) >= 0;
+      tried.on_grid[g] = block.grid->Find(code) >= 0;
       tried.codes[g] =
           tried.on_grid[g] ? static_cast<uint16_t>(code) : BestNear(block, g, tried.scale, code);
     }
@@ -178,16 +130,16 @@ void SearchScales(const Block& block, float largest, Fit* fit) {
 }
 
 // Rounds again, for the scale that was found.
-void Refit(const Block& block, Fit* fit) {
+void Refit(const GridBlock& block, GridFit* fit) {
   const bool any_off =
       !std::all_of(fit->on_grid, fit->on_grid + block.groups(), [](bool b) { return b; });
-  if (!(fit->scale > 0) || !(any_off || block.search.fit_first)) return;
+  if (!(fit->scale > 0) || !(any_off || block.search->fit_first)) return;
   const float inverse = 1 / fit->scale;
   for (size_t g = 0; g < block.groups(); ++g) {
-    if (fit->on_grid[g] && !block.search.refit_all) continue;
+    if (fit->on_grid[g] && !block.search->refit_all) continue;
     const uint32_t code = Round(block, g, inverse);
-    fit->codes[g] = block.grid.Find(code) >= 0 ? static_cast<uint16_t>(code)
-                                               : BestNear(block, g, fit->scale, code);
+    fit->codes[g] = block.grid->Find(code) >= 0 ? static_cast<uint16_t>(code)
+                                                : BestNear(block, g, fit->scale, code);
   }
   const Sums sums = Evaluate(block, fit->codes);
   if (sums.qq > 0) fit->scale = sums.xq / sums.qq;
@@ -195,7 +147,7 @@ void Refit(const Block& block, Fit* fit) {
 
 // Takes the signs off. If only an even number can be stored, the weight that matters least keeps
 // its sign, and is negative in x from now on.
-void TakeSigns(const float* from, Block* block, uint8_t* signs) {
+void TakeSigns(const float* from, GridBlock* block) {
   for (size_t j = 0; j < block->n; j += 8) {
     uint32_t bits = 0;
     for (size_t k = j; k < j + 8; ++k) {
@@ -203,7 +155,7 @@ void TakeSigns(const float* from, Block* block, uint8_t* signs) {
       block->x[k] = negative ? -from[k] : from[k];
       bits |= static_cast<uint32_t>(negative) << (k - j);
     }
-    if (block->search.even_signs && std::popcount(bits) % 2 != 0) {
+    if (block->search->even_signs && std::popcount(bits) % 2 != 0) {
       size_t least = j;
       for (size_t k = j + 1; k < j + 8; ++k) {
         if (block->weights[k] * from[k] * from[k] <
@@ -213,16 +165,16 @@ void TakeSigns(const float* from, Block* block, uint8_t* signs) {
       block->x[least] = -block->x[least];
       bits ^= 1u << (least - j);
     }
-    signs[j / 8] = static_cast<uint8_t>(bits);
+    block->signs[j / 8] = static_cast<uint8_t>(bits);
   }
 }
 
-void ErrorWeights(const float* x, float sigma2, const float* importance, Block* block) {
+void ErrorWeights(const float* x, float sigma2, const float* importance, GridBlock* block) {
   for (size_t i = 0; i < block->n; ++i) {
     const float square = x[i] * x[i];
     if (importance != nullptr) {
       block->weights[i] = importance[i] * std::sqrt(sigma2 + square);
-    } else if (block->search.plain == PlainWeight::kSquareAndSigma2) {
+    } else if (block->search->plain == PlainWeight::kSquareAndSigma2) {
       block->weights[i] = 0.25f * sigma2 + square;
     } else {
       block->weights[i] = square;
@@ -231,49 +183,41 @@ void ErrorWeights(const float* x, float sigma2, const float* importance, Block* 
   }
 }
 
-// What the scales are tried around: the largest weight, or what the largest level would be in a
-// first fit; and the scale if none of them is any good.
-struct Start {
-  float largest = 0;  // 0: the block is stored as zeros
-  float scale = 0;
-};
-Start FindStart(const Block& block) {
-  float largest = block.x[0];
-  for (size_t i = 1; i < block.n; ++i) largest = largest > block.x[i] ? largest : block.x[i];
-  if (!(largest >= block.search.zero_block)) return {};
-  if (!block.search.fit_first) return {largest, largest / block.span()};
-  uint8_t levels[kMaxBlock];
-  const int top = block.top_level() + 1;
-  const float scale = FitPositiveScale(top + 1, block.n, block.x, block.weights, levels);
-  const float effective = scale * static_cast<float>(top);
-  if (!(effective > 0)) return {};
-  return {effective, scale};
+// Sets what the scales are tried around: the largest weight, or what the largest level would be in
+// a first fit.
+void SetStart(GridBlock* block) {
+  block->largest = 0;
+  float largest = block->x[0];
+  for (size_t i = 1; i < block->n; ++i) largest = largest > block->x[i] ? largest : block->x[i];
+  if (!(largest >= block->search->zero_block)) return;
+  block->largest = largest;
+  block->first_scale = largest / block->span();
+  if (!block->search->fit_first) return;
+  uint8_t levels[kMaxGridBlock];
+  const int top = block->top_level() + 1;
+  block->first_scale = FitPositiveScale(top + 1, block->n, block->x, block->weights, levels);
+  const float effective = block->first_scale * static_cast<float>(top);
+  block->largest = effective > 0 ? effective : 0;
 }
 
 // A block, whose scale is returned. It is stored at weight `first`, and what is stored in sequence
 // (signs, low bytes of indices) at weight `*next`, which is advanced.
-float QuantizeBlock(const float* x, float sigma2, const float* importance, size_t first,
-                    size_t* next, Block* block, GridQuants* quants) {
-  const size_t sequence = block->search.closes_gaps ? *next : first;
-  ErrorWeights(x, sigma2, importance, block);
-  uint8_t signs[kMaxBlock / 8];
-  TakeSigns(x, block, signs);
-  const Start start = FindStart(*block);
-  if (start.largest == 0) return 0;
-  Fit fit{start.scale, {}, {}};
-  SearchScales(*block, start.largest, &fit);
-  Refit(*block, &fit);
-  const uint8_t flip = fit.scale < 0 ? 255 : 0;
-  for (size_t j = 0; j < block->n / 8; ++j) {
-    quants->signs[sequence / 8 + j] = static_cast<uint8_t>(signs[j] ^ flip);
+float StoreBlock(const GridBlock& block, size_t first, size_t* next, GridFit* fit,
+                 GridQuants* quants) {
+  if (block.largest == 0) return 0;
+  const size_t sequence = block.search->closes_gaps ? *next : first;
+  Refit(block, fit);
+  const uint8_t flip = fit->scale < 0 ? 255 : 0;
+  for (size_t j = 0; j < block.n / 8; ++j) {
+    quants->signs[sequence / 8 + j] = static_cast<uint8_t>(block.signs[j] ^ flip);
   }
-  for (size_t g = 0; g < block->groups(); ++g) {
-    const uint32_t index = static_cast<uint32_t>(block->grid.Find(fit.codes[g]));
-    quants->index[sequence / block->group + g] |= index & 255;
-    quants->index[first / block->group + g] |= index & 0xFF00;
+  for (size_t g = 0; g < block.groups(); ++g) {
+    const uint32_t index = static_cast<uint32_t>(block.grid->Find(fit->codes[g]));
+    quants->index[sequence / block.group + g] |= index & 255;
+    quants->index[first / block.group + g] |= index & 0xFF00;
   }
-  *next = sequence + block->n;
-  return std::fabs(fit.scale);
+  *next = sequence + block.n;
+  return std::fabs(fit->scale);
 }
 
 void QuantizeScales(const GridSearch& search, const float* scales, size_t count,
@@ -295,24 +239,64 @@ void QuantizeScales(const GridSearch& search, const float* scales, size_t count,
 
 }  // namespace
 
-void QuantizeGridReference(const GridSearch& search, const float* weights, uint8_t* blocks,
-                           size_t rows, size_t columns, const float* imatrix) noexcept {
+uint16_t BestNear(const GridBlock& block, size_t group, float scale, uint32_t code) noexcept {
+  const float* x = block.x + group * block.group;
+  const float* roots = block.roots + group * block.group;
+  const auto near = block.grid->Near(code);
+  uint16_t best = near.front();
+  float best_error = std::numeric_limits<float>::max();
+  for (const uint16_t candidate : near) {
+    float error = 0;
+    for (size_t k = 0; k < block.group; ++k) {
+      const float diff = scale * static_cast<float>(2 * block.Level(candidate, k) + 1) - x[k];
+      error += roots[k] * diff * diff;
+    }
+    if (error < best_error) {
+      best_error = error;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+void FindScalesReference(const GridBlock* blocks, size_t count, GridFit* fits) noexcept {
+  for (size_t b = 0; b < count; ++b) {
+    if (blocks[b].largest != 0) SearchScales(blocks[b], &fits[b]);
+  }
+}
+
+void QuantizeGrid(const GridSearch& search, FindScalesFn find, const float* weights,
+                  uint8_t* blocks, size_t rows, size_t columns, const float* imatrix) noexcept {
   const Grid& grid = GridOf(search.type->grid);
-  Block block{search, grid, search.block, static_cast<size_t>(grid.data().dimension), {}, {}, {}};
+  const size_t count = kSuperblock / search.block;
+  GridBlock work[16];
+  GridFit fits[16];
+  for (GridBlock& block : work) {
+    block.search = &search;
+    block.grid = &grid;
+    block.n = search.block;
+    block.group = static_cast<size_t>(grid.data().dimension);
+  }
   for (size_t i = 0; i < rows * columns; i += kSuperblock, blocks += search.type->bytes) {
     const float* x = weights + i;
     const float* importance = imatrix ? imatrix + i % columns : nullptr;
     float sum = 0;
     for (size_t j = 0; j < kSuperblock; ++j) sum += x[j] * x[j];
     const float sigma2 = search.sigma_factor * sum / static_cast<float>(kSuperblock);
+    for (size_t b = 0; b < count; ++b) {
+      const size_t j = b * search.block;
+      ErrorWeights(x + j, sigma2, importance ? importance + j : nullptr, &work[b]);
+      TakeSigns(x + j, &work[b]);
+      SetStart(&work[b]);
+    }
+    find(work, count, fits);
     GridQuants quants{};
     float scales[16];
     size_t next = 0;
-    for (size_t j = 0; j < kSuperblock; j += search.block) {
-      scales[j / search.block] = QuantizeBlock(x + j, sigma2, importance ? importance + j : nullptr,
-                                               j, &next, &block, &quants);
+    for (size_t b = 0; b < count; ++b) {
+      scales[b] = StoreBlock(work[b], b * search.block, &next, &fits[b], &quants);
     }
-    QuantizeScales(search, scales, kSuperblock / search.block, &quants);
+    QuantizeScales(search, scales, count, &quants);
     search.type->pack(quants, blocks);
   }
 }

@@ -33,17 +33,64 @@ struct GridSearch {
   float step;
   bool fit_first;          // IQ2_XXS: the scales are around a fitted one, not around the largest
   bool refit_all;          // all groups are rounded again for the winner, not those off the grid
-  bool closes_gaps;        // IQ3_S: blocks of zeros take no room, see QuantizeGridReference
+  bool closes_gaps;        // IQ3_S: blocks of zeros take no room, see QuantizeGrid
   bool zeros_if_no_scale;  // a superblock without a scale is all zero bytes
   float d_factor;          // fudge factor of the stored d
 };
 extern const GridSearch kIQ2XXSSearch, kIQ2XSSearch, kIQ2SSearch, kIQ3XXSSearch, kIQ3SSearch;
 
-// As QuantizeFn. In IQ3_S, llama.cpp v0.5.0 does not step over the low bytes and signs of a block
-// whose weights are all 0: those of the following blocks move up, and decode wrongly. We write the
-// same bytes.
-void QuantizeGridReference(const GridSearch& search, const float* weights, uint8_t* blocks,
-                           size_t rows, size_t columns, const float* imatrix) noexcept;
+inline constexpr size_t kMaxGridBlock = 32;
+inline constexpr size_t kMaxGroups = 8;
+
+// A block without its signs, in groups of as many weights as a grid point has.
+struct GridBlock {
+  const GridSearch* search;
+  const Grid* grid;
+  size_t n;      // weights
+  size_t group;  // weights of a group
+  float x[kMaxGridBlock];
+  float weights[kMaxGridBlock];
+  float roots[kMaxGridBlock];  // of the weights: what the choice among near points goes by
+  uint8_t signs[kMaxGridBlock / 8];
+  // What the scales are tried around; 0 where the block is stored as zeros.
+  float largest;
+  float first_scale;  // if none of them is any good
+
+  size_t groups() const { return n / group; }
+  int bits() const { return grid->data().bits; }
+  int top_level() const { return grid->data().bits == 2 ? 2 : 7; }
+  // The largest level counts as.
+  float span() const { return static_cast<float>(2 * top_level() + 1); }
+  int Level(uint32_t code, size_t k) const {
+    return static_cast<int>(code >> (bits() * static_cast<int>(k))) & ((1 << bits()) - 1);
+  }
+  float InverseScale(int step) const {
+    return (span() + static_cast<float>(step) * search->step) / largest;
+  }
+};
+
+// Points of the grid for the groups of a block, and whether rounding led to them.
+struct GridFit {
+  float scale;
+  uint16_t codes[kMaxGroups];
+  bool on_grid[kMaxGroups];
+};
+
+// Which of the near points has the least error for a scale; the first, if no error is finite.
+uint16_t BestNear(const GridBlock& block, size_t group, float scale, uint32_t code) noexcept;
+
+// Finds the best of all scales for each of the blocks of a superblock.
+using FindScalesFn = void (*)(const GridBlock* blocks, size_t count, GridFit* fits);
+
+// As QuantizeFn, with a search. In IQ3_S, llama.cpp v0.5.0 does not step over the low bytes and
+// signs of a block whose weights are all 0: those of the following blocks move up, and decode
+// wrongly. We write the same bytes.
+void QuantizeGrid(const GridSearch& search, FindScalesFn find, const float* weights,
+                  uint8_t* blocks, size_t rows, size_t columns, const float* imatrix) noexcept;
+// The scalar search.
+void FindScalesReference(const GridBlock* blocks, size_t count, GridFit* fits) noexcept;
+
+// As QuantizeFn.
 void QuantizeIQ1SReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
                            const float* imatrix) noexcept;
 void QuantizeIQ1MReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
