@@ -137,7 +137,8 @@ TEST_P(CodecTest, KernelsEqualReferenceOnRandomRows) {
   if (!codec().quantize) GTEST_SKIP() << "decoded only";
   for (const Distribution distribution : testing::kDistributions) {
     SCOPED_TRACE(testing::Name(distribution));
-    Matrix matrix{std::vector<float>(12 * Columns()), 12, Columns(), {}};
+    const size_t rows = Block() < 256 ? 12 : 5;
+    Matrix matrix{std::vector<float>(rows * Columns()), rows, Columns(), {}};
     testing::FillWeights(distribution, 1, matrix.weights);
     for (std::vector<float>& imatrix : Importances(matrix.columns)) {
       matrix.imatrix = std::move(imatrix);
@@ -168,6 +169,7 @@ TEST_P(CodecTest, KernelsEqualReferenceForOddCounts) {
   if (!codec().quantize) GTEST_SKIP() << "decoded only";
   for (const size_t blocks : {0, 1, 3, 7, 9, 17, 33, 67}) {
     for (const size_t rows : {0, 1, 2, 5}) {
+      if (rows * blocks * Block() > 20'000) continue;  // takes too long
       SCOPED_TRACE(std::to_string(rows) + " rows of " + std::to_string(blocks) + " blocks");
       Matrix matrix{std::vector<float>(rows * blocks * Block()), rows, blocks * Block(), {}};
       testing::FillWeights(Distribution::kNormal, blocks, matrix.weights);
@@ -236,26 +238,6 @@ TEST_P(CodecTest, AcceptsUnalignedBlocks) {
   });
 }
 
-TEST_P(CodecTest, ReferenceEqualsGgmlOnHardRows) {
-  const Oracle* oracle = Oracle::Get();
-  if (!oracle) GTEST_SKIP() << "no libggml-base.so (QUERN_ORACLE)";
-  if (!codec().quantize) GTEST_SKIP() << "decoded only";
-  const HardRows hard = testing::MakeHardRows(Columns());
-  for (size_t row = 0; row < hard.names.size(); ++row) {
-    SCOPED_TRACE(hard.names[row]);
-    const auto begin = hard.weights.begin() + static_cast<ptrdiff_t>(row * Columns());
-    Matrix matrix{{begin, begin + static_cast<ptrdiff_t>(Columns())}, 1, Columns(), {}};
-    for (std::vector<float>& imatrix : Importances(matrix.columns)) {
-      SCOPED_TRACE(imatrix.empty() ? "no imatrix" : "imatrix");
-      matrix.imatrix = std::move(imatrix);
-      std::vector<uint8_t> expected(Bytes(Columns()));
-      oracle->Quantize(codec().type, matrix.weights.data(), expected.data(), 1, matrix.columns,
-                       matrix.importance());
-      ExpectSameBlocks(expected, Run(codec().quantize_reference, matrix), matrix);
-    }
-  }
-}
-
 TEST_P(CodecTest, ReferenceDecodesLikeGgml) {
   const Oracle* oracle = Oracle::Get();
   if (!oracle) GTEST_SKIP() << "no libggml-base.so (QUERN_ORACLE)";
@@ -268,12 +250,37 @@ TEST_P(CodecTest, ReferenceDecodesLikeGgml) {
 
 class CodecSlowTest : public CodecTest {};
 
-// Ten million weights without and ten million with an importance matrix, 2^17 at a time, all
-// distributions in turn. The kernel of the best target takes part: it costs little.
+// Slow because ggml takes seconds to set a grid up.
+TEST_P(CodecSlowTest, ReferenceEqualsGgmlOnHardRows) {
+  const Oracle* oracle = Oracle::Get();
+  if (!oracle) GTEST_SKIP() << "no libggml-base.so (QUERN_ORACLE)";
+  if (!codec().quantize) GTEST_SKIP() << "decoded only";
+  const HardRows hard = testing::MakeHardRows(Columns());
+  for (size_t row = 0; row < hard.names.size(); ++row) {
+    SCOPED_TRACE(hard.names[row]);
+    const auto begin = hard.weights.begin() + static_cast<ptrdiff_t>(row * Columns());
+    Matrix matrix{{begin, begin + static_cast<ptrdiff_t>(Columns())}, 1, Columns(), {}};
+    for (std::vector<float>& imatrix : Importances(matrix.columns)) {
+      SCOPED_TRACE(imatrix.empty() ? "no imatrix" : "imatrix");
+      matrix.imatrix = std::move(imatrix);
+      std::vector<uint8_t> expected(Bytes(Columns()));
+      // The grid types of ggml abort where sums overflow; ours only have to give something.
+      const std::vector<uint8_t> actual = Run(codec().quantize_reference, matrix);
+      if (!oracle->TryQuantize(codec().type, matrix.weights.data(), expected.data(), 1,
+                               matrix.columns, matrix.importance())) {
+        continue;
+      }
+      ExpectSameBlocks(expected, actual, matrix);
+    }
+  }
+}
+
+// Ten million weights without and ten million with an importance matrix, 2^15 at a time,
+// all distributions in turn. The kernel of the best target takes part: it costs little.
 TEST_P(CodecSlowTest, ReferenceEqualsGgmlOnTenMillionWeights) {
   constexpr size_t kWeights = 10'000'000;
   constexpr size_t kColumns = 1024;
-  constexpr size_t kRows = 128;
+  constexpr size_t kRows = 32;
   const Oracle* oracle = Oracle::Get();
   if (!oracle) GTEST_SKIP() << "no libggml-base.so (QUERN_ORACLE)";
   if (!codec().quantize) GTEST_SKIP() << "decoded only";

@@ -20,6 +20,9 @@ class Oracle {
   // As quant::QuantizeFn, through ggml_quantize_chunk. The type must have a GGUF id.
   void Quantize(TensorType type, const float* weights, uint8_t* blocks, size_t rows, size_t columns,
                 const float* imatrix) const;
+  // The same in a child process, for weights that ggml may refuse by aborting: false if it did.
+  bool TryQuantize(TensorType type, const float* weights, uint8_t* blocks, size_t rows,
+                   size_t columns, const float* imatrix) const;
   // False where ggml has no decoder (F32, F64).
   bool CanDequantize(TensorType type) const;
   void Dequantize(TensorType type, const uint8_t* blocks, float* weights, size_t count) const;
@@ -40,6 +43,7 @@ class Oracle {
     void (*to_float)(const void*, float*, int64_t);
   };
   size_t (*quantize_)(int, const float*, void*, int64_t, int64_t, int64_t, const float*);
+  void (*init_)(int);
   const TypeTraits* (*traits_)(int);
   uint16_t (*f32_to_f16_)(float);
   float (*f16_to_f32_)(uint16_t);

@@ -1,0 +1,311 @@
+// IQ1_S and IQ1_M: the best split of a sorted block into three levels, then the grid.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "quant/blocks.h"
+#include "quant/iquant_ref.h"
+
+namespace quern::quant {
+namespace {
+
+constexpr float kDelta = 0.125f;
+constexpr float kRaised[3] = {-1 + kDelta, kDelta, 1 + kDelta};
+constexpr float kLowered[3] = {-1 - kDelta, -kDelta, 1 - kDelta};
+constexpr size_t kMaxBlock = 32;
+
+const float* Values(bool lowered) { return lowered ? kLowered : kRaised; }
+
+// A block of 16 or 32 weights, and the order of their sizes; equal ones stay in order.
+struct Block {
+  size_t n;
+  const float* x;
+  float weights[kMaxBlock];
+  uint8_t order[kMaxBlock];
+};
+
+void Sort(Block* block) {
+  for (size_t i = 0; i < block->n; ++i) {
+    size_t j = i;
+    for (; j > 0 && block->x[i] < block->x[block->order[j - 1]]; --j) {
+      block->order[j] = block->order[j - 1];
+    }
+    block->order[j] = static_cast<uint8_t>(i);
+  }
+}
+
+void ErrorWeights(float sigma2, const float* importance, Block* block) {
+  for (size_t i = 0; i < block->n; ++i) {
+    const float square = block->x[i] * block->x[i];
+    block->weights[i] = importance ? importance[i] * std::sqrt(sigma2 + square) : square;
+  }
+}
+
+float LargestMagnitude(const Block& block) {
+  float largest = std::fabs(block.x[0]);
+  for (size_t i = 1; i < block.n; ++i) {
+    const float size = std::fabs(block.x[i]);
+    largest = largest > size ? largest : size;
+  }
+  return largest;
+}
+
+// The first `low` weights of the order have level 0, those before `high` level 1, the rest 2.
+// Bit h of `lowered` is for half h of the block.
+struct Split {
+  size_t low = 0;
+  size_t high = 0;
+  int lowered = -1;  // none was found
+  float scale = 0;
+  float score = -std::numeric_limits<float>::max();
+
+  void Try(float xq, float qq, size_t i1, size_t i2, int shifts) {
+    if (!(qq > 0 && xq * xq > score * qq)) return;
+    scale = xq / qq;
+    score = scale * xq;
+    low = i1;
+    high = i2;
+    lowered = shifts;
+  }
+};
+
+constexpr int kBothLowered = 3;
+
+// One shift for the block: sums over a level are differences of running sums.
+Split FindSplitS(const Block& block) {
+  const size_t n = block.n;
+  float sum_x[kMaxBlock + 1] = {};
+  float sum_w[kMaxBlock + 1] = {};
+  for (size_t j = 0; j < n; ++j) {
+    const size_t i = block.order[j];
+    sum_x[j + 1] = sum_x[j] + block.weights[i] * block.x[i];
+    sum_w[j + 1] = sum_w[j] + block.weights[i];
+  }
+  Split best;
+  for (size_t i1 = 0; i1 <= n; ++i1) {
+    for (size_t i2 = i1; i2 <= n; ++i2) {
+      const float x[] = {sum_x[i1] - sum_x[0], sum_x[i2] - sum_x[i1], sum_x[n] - sum_x[i2]};
+      const float w[] = {sum_w[i1] - sum_w[0], sum_w[i2] - sum_w[i1], sum_w[n] - sum_w[i2]};
+      for (const int lowered : {0, kBothLowered}) {
+        const float* v = Values(lowered != 0);
+        const float xq = x[0] * v[0] + x[1] * v[1] + x[2] * v[2];
+        const float qq = w[0] * v[0] * v[0] + w[1] * v[1] * v[1] + w[2] * v[2] * v[2];
+        best.Try(xq, qq, i1, i2, lowered);
+      }
+    }
+  }
+  return best;
+}
+
+// Running sums of one half of a block, in the order of the weights' sizes.
+struct RunningSums {
+  float x[kMaxBlock + 1] = {};
+  float w[kMaxBlock + 1] = {};
+};
+
+// What half a block adds for a split, with one shift: as neighbouring levels are 1 apart, its sums
+// over the three levels come to the totals for level 2 and two corrections.
+void HalfSums(const RunningSums& half, size_t n, size_t i1, size_t i2, bool lowered, float* xq,
+              float* qq) {
+  const float* v = Values(lowered);
+  *xq = half.x[n] * v[2] - (half.x[i1] + half.x[i2]);
+  *qq = half.w[n] * v[2] * v[2] + half.w[i1] * (v[0] * v[0] - v[1] * v[1]) +
+        half.w[i2] * (v[1] * v[1] - v[2] * v[2]);
+}
+
+// A shift for each half.
+Split FindSplitM(const Block& block) {
+  const size_t n = block.n;
+  RunningSums halves[2];
+  for (size_t j = 0; j < n; ++j) {
+    const size_t i = block.order[j];
+    for (size_t h = 0; h < 2; ++h) {
+      const bool mine = i / (n / 2) == h;
+      halves[h].x[j + 1] = mine ? halves[h].x[j] + block.weights[i] * block.x[i] : halves[h].x[j];
+      halves[h].w[j + 1] = mine ? halves[h].w[j] + block.weights[i] : halves[h].w[j];
+    }
+  }
+  Split best;
+  for (size_t i1 = 0; i1 <= n; ++i1) {
+    for (size_t i2 = i1; i2 <= n; ++i2) {
+      float xq[2][2];
+      float qq[2][2];
+      for (size_t h = 0; h < 2; ++h) {
+        for (size_t l = 0; l < 2; ++l) HalfSums(halves[h], n, i1, i2, l != 0, &xq[h][l], &qq[h][l]);
+      }
+      // In the order of llama.cpp: the second half's shift is the faster one.
+      for (const int lowered : {0, 2, 1, kBothLowered}) {
+        const int first = lowered & 1;
+        const int second = lowered >> 1;
+        best.Try(xq[0][first] + xq[1][second], qq[0][first] + qq[1][second], i1, i2, lowered);
+      }
+    }
+  }
+  return best;
+}
+
+struct Fit {
+  float scale = 0;
+  int lowered = 0;
+  uint16_t codes[4];
+};
+
+uint16_t BestNear(const Grid& grid, const Block& block, size_t first, const float* values,
+                  float scale, uint32_t code) {
+  const auto near = grid.Near(code);
+  uint16_t best = near.front();
+  float best_error = std::numeric_limits<float>::max();
+  for (const uint16_t candidate : near) {
+    float error = 0;
+    for (size_t k = 0; k < 8; ++k) {
+      const float diff = scale * values[candidate >> (2 * k) & 3] - block.x[first + k];
+      error += block.weights[first + k] * diff * diff;
+    }
+    if (error < best_error) {
+      best_error = error;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+// Whether group k of 8 weights is lowered.
+bool Lowered(const Fit& fit, size_t n, size_t k) {
+  return (fit.lowered >> (8 * k / (n / 2)) & 1) != 0;
+}
+
+struct Sums {
+  float xq = 0;
+  float qq = 0;
+};
+
+// Adds what a block with the levels of `codes` contributes, the values multiplied by `factor`.
+void AddSums(const Block& block, const Fit& fit, float factor, Sums* sums) {
+  for (size_t i = 0; i < block.n; ++i) {
+    const float* values = Values(Lowered(fit, block.n, i / 8));
+    const float q = values[fit.codes[i / 8] >> (2 * (i % 8)) & 3] * factor;
+    sums->xq += block.weights[i] * q * block.x[i];
+    sums->qq += block.weights[i] * q * q;
+  }
+}
+
+// Takes the split's levels to the grid.
+Fit ToGrid(const Grid& grid, const Block& block, const Split& split) {
+  uint8_t levels[kMaxBlock];
+  for (size_t j = 0; j < block.n; ++j) {
+    levels[block.order[j]] = static_cast<uint8_t>((j >= split.low) + (j >= split.high));
+  }
+  const bool flip = split.scale < 0;
+  Fit fit;
+  fit.scale = flip ? -split.scale : split.scale;
+  fit.lowered = flip ? split.lowered ^ kBothLowered : split.lowered;
+  bool all_on_grid = true;
+  for (size_t k = 0; k < block.n / 8; ++k) {
+    uint32_t code = 0;
+    for (size_t i = 0; i < 8; ++i) {
+      const uint32_t level = flip ? 2u - levels[8 * k + i] : levels[8 * k + i];
+      code |= level << (2 * i);
+    }
+    const bool on_grid = grid.Find(code) >= 0;
+    all_on_grid = all_on_grid && on_grid;
+    const float* values = Values(Lowered(fit, block.n, k));
+    fit.codes[k] = on_grid ? static_cast<uint16_t>(code)
+                           : BestNear(grid, block, 8 * k, values, fit.scale, code);
+  }
+  if (all_on_grid) return fit;
+  Sums sums;
+  AddSums(block, fit, 1, &sums);
+  if (sums.xq > 0 && sums.qq > 0) fit.scale = sums.xq / sums.qq;
+  return fit;
+}
+
+// What IQ1_S and IQ1_M differ in.
+struct Variant {
+  const GridType* layout;
+  size_t block;
+  float zero_block;
+  Split (*find_split)(const Block& block);
+  bool refit_d;  // d is fitted once more to all of the superblock
+  float d_factor;
+};
+constexpr Variant kIQ1S = {&kIQ1SLayout, 32, 1e-12f, FindSplitS, false, 1.125f};
+constexpr Variant kIQ1M = {&kIQ1MLayout, 16, 1e-7f, FindSplitM, true, 1.1125f};
+
+struct Superblock {
+  Block blocks[16];
+  Fit fits[16];
+  size_t count;
+};
+
+void Search(const Variant& variant, const Grid& grid, const float* x, const float* importance,
+            Superblock* work) {
+  float sum = 0;
+  for (size_t i = 0; i < kSuperblock; ++i) sum += x[i] * x[i];
+  const float sigma2 = 2 * sum / static_cast<float>(kSuperblock);
+  for (size_t b = 0; b < work->count; ++b) {
+    Block& block = work->blocks[b];
+    block.n = variant.block;
+    block.x = x + b * variant.block;
+    ErrorWeights(sigma2, importance ? importance + b * variant.block : nullptr, &block);
+    work->fits[b] = {0, 0, {0, 0, 0, 0}};
+    if (!(LargestMagnitude(block) >= variant.zero_block)) continue;
+    Sort(&block);
+    const Split split = variant.find_split(block);
+    if (split.lowered >= 0 && std::isfinite(split.scale))
+      work->fits[b] = ToGrid(grid, block, split);
+  }
+}
+
+void Store(const Variant& variant, const Grid& grid, const Superblock& work, GridQuants* quants) {
+  float largest = 0;
+  for (size_t b = 0; b < work.count; ++b) {
+    const float scale = work.fits[b].scale;
+    largest = largest > scale ? largest : scale;
+    for (size_t k = 0; k < variant.block / 8; ++k) {
+      quants->index[b * variant.block / 8 + k] =
+          static_cast<uint16_t>(grid.Find(work.fits[b].codes[k]));
+    }
+  }
+  if (largest == 0) return;
+  float d = largest / 15;
+  const float inverse = 1 / d;
+  Sums sums;
+  for (size_t b = 0; b < work.count; ++b) {
+    const Fit& fit = work.fits[b];
+    const int scale = std::clamp(NearestInt(0.5f * (inverse * fit.scale - 1)), 0, 7);
+    quants->scale[b] = static_cast<uint8_t>(scale);
+    for (size_t k = 0; k < variant.block / 8; ++k) {
+      quants->lowered[b * variant.block / 8 + k] = Lowered(fit, variant.block, k);
+    }
+    if (variant.refit_d) AddSums(work.blocks[b], fit, static_cast<float>(2 * scale + 1), &sums);
+  }
+  if (sums.qq > 0) d = sums.xq / sums.qq;
+  quants->d = F32ToF16(d * variant.d_factor);
+}
+
+void Quantize(const Variant& variant, const float* weights, uint8_t* blocks, size_t rows,
+              size_t columns, const float* imatrix) {
+  const Grid& grid = GridOf(variant.layout->grid);
+  Superblock work;
+  work.count = kSuperblock / variant.block;
+  for (size_t i = 0; i < rows * columns; i += kSuperblock, blocks += variant.layout->bytes) {
+    Search(variant, grid, weights + i, imatrix ? imatrix + i % columns : nullptr, &work);
+    GridQuants quants{};
+    Store(variant, grid, work, &quants);
+    variant.layout->pack(quants, blocks);
+  }
+}
+
+}  // namespace
+
+void QuantizeIQ1SReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                           const float* imatrix) noexcept {
+  Quantize(kIQ1S, weights, blocks, rows, columns, imatrix);
+}
+
+void QuantizeIQ1MReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                           const float* imatrix) noexcept {
+  Quantize(kIQ1M, weights, blocks, rows, columns, imatrix);
+}
+
+}  // namespace quern::quant
