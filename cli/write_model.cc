@@ -69,6 +69,18 @@ PlanOptions MakeOptions(const PlanArguments& arguments, const std::string& type)
   return options;
 }
 
+std::optional<quant::Imatrix> ReadImatrix(const PlanArguments& arguments) {
+  if (arguments.imatrix.empty()) {
+    if (arguments.include_weights.empty() && arguments.exclude_weights.empty()) return {};
+    throw Error(ErrorCode::kUsage, {{}, {}, "--imatrix"},
+                "--include-weights and --exclude-weights choose among the entries of an importance "
+                "matrix; name one");
+  }
+  quant::Imatrix imatrix = formats::imatrix::ReadImatrix(arguments.imatrix);
+  quant::FilterImatrix(arguments.include_weights, arguments.exclude_weights, imatrix);
+  return imatrix;
+}
+
 // FILE with {type} replaced, or a name made from the metadata in the current folder.
 fs::path OutputPath(const PlanArguments& arguments, const ModelSource& source,
                     const WritePlan& plan) {
@@ -175,13 +187,28 @@ void AddPlanOptions(CLI::App& command, PlanArguments& arguments) {
       .add_option("--tensor-type", arguments.tensor_types,
                   "REGEX=TYPE: tensor type for tensors whose name the regex finds; repeatable")
       ->take_all();
+  command.add_option("--imatrix", arguments.imatrix,
+                     "Importance matrix (llama-imatrix's .gguf or .dat): which columns matter");
+  command
+      .add_option("--include-weights", arguments.include_weights,
+                  "Use the importance matrix only for tensors whose name contains this; repeatable")
+      ->take_all();
+  command
+      .add_option("--exclude-weights", arguments.exclude_weights,
+                  "Do not use the importance matrix for tensors whose name contains this; "
+                  "repeatable")
+      ->take_all();
 }
 
 int WriteModel(const ModelSource& source, const OutputModel& model, const PlanArguments& arguments,
                const CommonOptions& common) {
+  const std::optional<quant::Imatrix> imatrix = ReadImatrix(arguments);
   std::vector<WritePlan> plans;
   for (const std::string& type : arguments.types) {
-    plans.push_back(converters::MakePlan(model, MakeOptions(arguments, type)));
+    PlanOptions plan = MakeOptions(arguments, type);
+    plan.imatrix = imatrix ? &*imatrix : nullptr;
+    plan.imatrix_file = arguments.imatrix;
+    plans.push_back(converters::MakePlan(model, plan));
   }
   const std::vector<Job> jobs = MakeJobs(plans, arguments, source);
   for (const std::string& note : plans.front().notes) Say(common, "note: " + note);

@@ -24,6 +24,9 @@ struct PlanArguments {
   std::string output_tensor_type;
   std::string token_embedding_type;
   std::vector<std::string> tensor_types;  // REGEX=TYPE
+  std::string imatrix;                    // --imatrix
+  std::vector<std::string> include_weights;
+  std::vector<std::string> exclude_weights;
 };
 
 void AddPlanOptions(CLI::App& command, PlanArguments& arguments);

@@ -67,6 +67,11 @@ std::vector<Slab> CutIntoSlabs(const OutputModel& model, uint64_t slab_weights) 
   return slabs;
 }
 
+// Rows of one matrix of a tensor that may be a stack of them (experts), which share importance.
+uint64_t MatrixRows(const Shape& shape) {
+  return shape.size() < 2 ? 1 : std::max<uint64_t>(shape[shape.size() - 2], 1);
+}
+
 int Threads(const ExecuteOptions& options) {
   return options.threads > 0 ? options.threads : omp_get_max_threads();
 }
@@ -153,9 +158,11 @@ class Run {
     const quant::Codec& decoder = *quant::FindCodec(tensor.value.type);
     const quant::Codec& encoder = *quant::FindCodec(planned.type);
     const uint64_t tile_rows = std::clamp<uint64_t>(kTileWeights / columns, 1, slab.rows);
+    const uint64_t matrix_rows = MatrixRows(tensor.value.shape);
     scratch.weights.resize(tile_rows * columns);
-    for (uint64_t row = 0; row < slab.rows; row += tile_rows) {
-      const uint64_t rows = std::min(tile_rows, slab.rows - row);
+    for (uint64_t row = 0, rows = 0; row < slab.rows; row += rows) {
+      const uint64_t matrix_row = (slab.first + row) % matrix_rows;
+      rows = std::min({tile_rows, slab.rows - row, matrix_rows - matrix_row});
       const std::span<float> weights(scratch.weights.data(), rows * columns);
       decoder.dequantize(scratch.source.data() + row * source_row, weights.data(), weights.size());
       RequireFinite(weights, tensor, (slab.first + row) * columns, tensor.value.type);
@@ -163,8 +170,12 @@ class Run {
         RoundTo(*planned.via, weights, scratch);
         RequireFinite(weights, tensor, (slab.first + row) * columns, *planned.via);
       }
+      const float* importance = nullptr;
+      if (!planned.importance.empty()) {
+        importance = planned.importance.data() + (slab.first + row) / matrix_rows * columns;
+      }
       encoder.quantize(weights.data(), scratch.blocks.data() + row * block_row, rows, columns,
-                       nullptr);
+                       importance);
       if (planned.type == TensorType::kF16 && tensor.value.type != TensorType::kF16) {
         RequireFitsF16(weights, tensor, (slab.first + row) * columns);
       }

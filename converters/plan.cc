@@ -73,8 +73,10 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
   const std::vector<size_t> order = quant::QuantizeOrder(tensors);
   std::vector<quant::RecipeTensor> ordered;
   for (const size_t i : order) ordered.push_back(tensors[i]);
-  const auto choices = quant::ChooseTypes(*options.file_type, quant::FactsFrom(model.metadata),
-                                          ordered, options.recipe);
+  quant::RecipeOptions recipe = options.recipe;
+  recipe.has_imatrix = options.imatrix != nullptr;
+  const auto choices =
+      quant::ChooseTypes(*options.file_type, quant::FactsFrom(model.metadata), ordered, recipe);
   quant::RequireCodecs(ordered, choices);
   for (size_t k = 0; k < order.size(); ++k) {
     PlannedTensor planned{
@@ -90,6 +92,9 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
     if (stored != value && stored != planned.type && stored != TensorType::kF32) {
       planned.via = stored;
     }
+    if (options.imatrix && stored != planned.type) {
+      planned.importance = quant::ImportanceOf(*options.imatrix, ordered[k], choices[k]);
+    }
     plan.tensors.push_back(std::move(planned));
   }
   plan.type_name = options.file_type->name;
@@ -97,6 +102,9 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
   plan.metadata.SetLast("general.file_type", options.file_type->only_copy
                                                  ? quant::CopiedFileType(model.metadata, ordered)
                                                  : options.file_type->id);
+  if (options.imatrix) {
+    quant::AddImatrixMetadata(options.imatrix_file, *options.imatrix, plan.metadata);
+  }
 }
 
 void LayOut(const OutputModel& model, WritePlan& plan) {

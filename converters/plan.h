@@ -8,11 +8,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "converters/output_model.h"
 #include "formats/core/json.h"
+#include "quant/imatrix.h"
 #include "quant/recipe.h"
 
 namespace quern::converters {
@@ -24,7 +26,10 @@ struct PlanOptions {
   // Precision between source and blocks. llama.cpp quantizes from a file that its converter has
   // written, so F32 weights pass through F16 (auto_type); equal bytes need the same rounding.
   std::optional<TensorType> via;
-  quant::RecipeOptions recipe;
+  quant::RecipeOptions recipe;  // has_imatrix follows `imatrix`
+  // Importance of the columns, for the types that use it. Outlives the plan; null for none.
+  const quant::Imatrix* imatrix = nullptr;
+  std::string imatrix_file;  // its name, for the metadata
 };
 
 struct PlannedTensor {
@@ -32,9 +37,11 @@ struct PlannedTensor {
   TensorType type = TensorType::kF32;
   Shape shape;                    // as it is stored
   std::optional<TensorType> via;  // weights are rounded to this type before they become blocks
-  std::string reason;             // the rule that chose `type`
-  bool fallback = false;          // the row size forced another type than the recipe's
-  uint64_t offset = 0;            // absolute
+  // One row of values per matrix of the tensor (one per expert); empty to quantize without.
+  std::span<const float> importance;
+  std::string reason;     // the rule that chose `type`
+  bool fallback = false;  // the row size forced another type than the recipe's
+  uint64_t offset = 0;    // absolute
   uint64_t bytes = 0;
 };
 

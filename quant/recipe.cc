@@ -246,7 +246,7 @@ class Chooser {
     if (choice.requires_imatrix && !options_.has_imatrix) {
       throw Error(ErrorCode::kUsage, {"", {}, tensor.name},
                   fmt::format("{} gives it {}, which is worthless without an importance matrix; "
-                              "this version takes none yet: choose a larger type",
+                              "give one by --imatrix or choose a larger type",
                               file_type_.name, Name(choice.type)));
     }
     if (choice.type == tensor.type) return;
