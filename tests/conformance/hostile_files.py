@@ -16,8 +16,9 @@ import pathlib
 import pickle
 import struct
 import sys
-import warnings
 import zipfile
+
+from torch_files import archive, le, named, stacked, state, storage, tensor, text
 
 
 @dataclasses.dataclass
@@ -31,68 +32,11 @@ class Case:
     file: str = "pytorch_model.bin"  # its name in the model's folder
 
 
-def le(value, count):
-    return value.to_bytes(count, "little")
-
-
-def text(value):
-    raw = value.encode()
-    return b"X" + le(len(raw), 4) + raw
-
-
-def named(module, name):
-    """GLOBAL: protocols 0 to 3."""
-    return b"c" + module.encode() + b"\n" + name.encode() + b"\n"
-
-
-def stacked(module, name):
-    """STACK_GLOBAL: protocols 4 and 5."""
-    def short(value):
-        return b"\x8c" + le(len(value), 1) + value.encode()
-    return short(module) + short(name) + b"\x93"
-
-
-# Tensors as torch.save writes them.
-
-def storage(kind, key, elements):
-    return (b"(" + text("storage") + named("torch", kind) + text(key) + text("cpu") +
-            b"\x8a\x08" + struct.pack("<q", elements) + b"tQ")
-
-
-def ints(values):
-    return b"(" + b"".join(b"\x8a\x08" + struct.pack("<q", v) for v in values) + b"t"
-
-
-def tensor(store, shape, strides, offset=0):
-    return (named("torch._utils", "_rebuild_tensor_v2") + b"(" + store + b"\x8a\x08" +
-            struct.pack("<q", offset) + ints(shape) + ints(strides) + b"\x89" +
-            named("collections", "OrderedDict") + b")RtR")
-
-
-def state(items):
-    body = b"".join(text(name) + value for name, value in items.items())
-    return b"\x80\x02}(" + body + b"u."
+DATA = bytes(range(64))
 
 
 def small(elements=16):
     return state({"weight": tensor(storage("FloatStorage", "0", elements), [4, 4], [4, 1])})
-
-
-# Containers.
-
-DATA = bytes(range(64))
-
-
-def archive(members):
-    """A zip of (name or ZipInfo, content[, method]) in the order given, as torch writes it."""
-    out = io.BytesIO()
-    warnings.simplefilter("ignore", UserWarning)  # of names that come twice
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as target:
-        for name, content, *method in members:
-            info = name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name)
-            info.compress_type = method[0] if method else zipfile.ZIP_STORED
-            target.writestr(info, content)
-    return out.getvalue()
 
 
 def in_zip(data_pkl, *others, method=zipfile.ZIP_STORED):

@@ -20,7 +20,7 @@ import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import common
-import hostile_files
+import torch_files
 
 MOST_MEMORY = 300 << 20
 MODEL = common.SOURCE / "testdata/layouts/hf_zip/small-llama"  # its tokenizer and its config
@@ -57,13 +57,13 @@ def state_dict(tensors, single):
     for name, shape in tensors.items():
         strides = [shape[-1], 1][-len(shape):]
         if single:
-            store = hostile_files.storage("HalfStorage", "0", total)
+            store = torch_files.storage("HalfStorage", "0", total)
         else:
-            store = hostile_files.storage("HalfStorage", str(len(sizes)), elements(shape))
+            store = torch_files.storage("HalfStorage", str(len(sizes)), elements(shape))
             sizes.append(2 * elements(shape))
-        items[name] = hostile_files.tensor(store, shape, strides, at if single else 0)
+        items[name] = torch_files.tensor(store, shape, strides, at if single else 0)
         at += elements(shape)
-    return hostile_files.state(items), [2 * total] if single else sizes
+    return torch_files.state(items), [2 * total] if single else sizes
 
 
 def crc_of_zeros(size, known={}):
