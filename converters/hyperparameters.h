@@ -39,7 +39,8 @@ class Hyperparameters {
   double Number(std::string_view name) const { return Number(name, 0); }
   double Compute(std::string_view formula) const { return Compute(formula, 0); }
   bool Holds(const Conditions& conditions) const;
-  // The name of a value that is there and is none that the architecture "requires", if there is one.
+  // The name of a value that is there and is none that the architecture "requires", if there is
+  // one.
   std::optional<std::string> Unmet() const;
 
   // What a rule gives; absent only where it is optional or its condition does not hold. Throws
