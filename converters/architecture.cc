@@ -66,8 +66,8 @@ std::span<const Architecture> BuiltInArchitectures() {
   return kParsed;
 }
 
-Architecture FindArchitecture(std::string_view hf_name,
-                              std::span<const std::filesystem::path> files) {
+std::vector<Architecture> FindArchitectures(std::string_view hf_name,
+                                            std::span<const std::filesystem::path> files) {
   const auto built_in = BuiltInArchitectures();
   std::vector<Architecture> known;  // nearest first
   for (const auto& file : files) {
@@ -77,10 +77,12 @@ Architecture FindArchitecture(std::string_view hf_name,
     known.push_back(ParseArchitecture(text, file.string(), bases));
   }
   known.insert(known.end(), built_in.begin(), built_in.end());
-  for (auto& architecture : known) {
-    if (Accepts(architecture, hf_name)) return std::move(architecture);
+  std::vector<Architecture> accepting;
+  for (const auto& architecture : known) {
+    if (Accepts(architecture, hf_name)) accepting.push_back(architecture);
   }
-  FailUnknown(hf_name, known);
+  if (accepting.empty()) FailUnknown(hf_name, known);
+  return accepting;
 }
 
 std::span<const ArchitectureInfo> Architectures() {

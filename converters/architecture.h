@@ -80,6 +80,12 @@ struct TensorRule {
   Conditions when;
 };
 
+// What the user is told where `when` holds; {name} stands for a value.
+struct NoteRule {
+  std::string text;
+  Conditions when;
+};
+
 struct Architecture {
   std::string name;  // value of general.architecture
   std::string file;  // "llama.jsonc" of this build, or a path
@@ -94,6 +100,7 @@ struct Architecture {
   std::vector<TensorRule> tensors;
   std::vector<std::string> ignore;    // globs
   std::vector<std::string> keep_f32;  // patterns of targets, beside the rules for all
+  std::vector<NoteRule> notes;
 };
 
 // Keys of the groups general. and tokenizer. are complete, others belong to the architecture.
@@ -107,10 +114,10 @@ Architecture ParseArchitecture(std::string_view text, const std::string& file,
 // Those of this build, parsed once; bases that others extend included (they accept nothing).
 std::span<const Architecture> BuiltInArchitectures();
 
-// The first of `files` (in order), else of this build, that accepts `hf_name`. Throws kUnsupported
-// with the nearest known names.
-Architecture FindArchitecture(std::string_view hf_name,
-                              std::span<const std::filesystem::path> files);
+// Those that accept `hf_name`, at least one: of `files` in order, then of this build. Throws
+// kUnsupported with the nearest known names.
+std::vector<Architecture> FindArchitectures(std::string_view hf_name,
+                                            std::span<const std::filesystem::path> files);
 
 // For `quern architectures`.
 struct ArchitectureInfo {

@@ -270,6 +270,14 @@ TensorRule ParseTensor(const std::string& target, const Node& node) {
   return rule;
 }
 
+NoteRule ParseNote(const Node& node) {
+  node.AllowOnly({"text", "when"});
+  if (!node.Has("text")) node.Fail("must have a \"text\"");
+  NoteRule note{.text = node["text"].Text()};
+  if (node.Has("when")) note.when = ParseConditions(node["when"]);
+  return note;
+}
+
 // Puts a named rule where the base has one of this name (null takes that out), else at the end.
 template <typename Rule, typename Parse>
 void Merge(const Node& node, std::vector<Rule>& rules, std::string Rule::*name,
@@ -292,17 +300,16 @@ void Append(const Node& node, std::vector<std::string>& texts) {
   for (auto& text : node.Texts()) texts.push_back(std::move(text));
 }
 
+// The name of a file without its extension, since one architecture may have a file for each layout;
+// else that of an architecture, for files that are called otherwise.
 const Architecture& BaseNamed(const Node& node, std::span<const Architecture> known) {
   const std::string name = node.Text();
-  // One architecture may have a file for each layout; the base is the one that the file is named
-  // after.
-  const Architecture* base = nullptr;
   for (const auto& architecture : known) {
-    if (architecture.name != name) continue;
     if (std::filesystem::path(architecture.file).stem() == name) return architecture;
-    if (!base) base = &architecture;
   }
-  if (base) return *base;
+  for (const auto& architecture : known) {
+    if (architecture.name == name) return architecture;
+  }
   node.Fail(fmt::format("there is no architecture \"{}\"; `quern architectures` lists them",
                         Printable(name)),
             ErrorCode::kMissing);
@@ -319,10 +326,23 @@ void ParseMembers(const Node& root, Architecture& architecture) {
     }
   }
   if (root.Has("optional_prefix")) architecture.optional_prefix = root["optional_prefix"].Text();
-  if (root.Has("requires")) architecture.conditions = ParseConditions(root["requires"]);
+  if (root.Has("requires")) {
+    for (auto& condition : ParseConditions(root["requires"])) {
+      auto& known = architecture.conditions;
+      std::erase_if(known, [&](const Condition& base) { return base.name == condition.name; });
+      known.push_back(std::move(condition));
+    }
+  }
   if (root.Has("strip")) Append(root["strip"], architecture.strip);
   if (root.Has("ignore")) Append(root["ignore"], architecture.ignore);
   if (root.Has("keep_f32")) Append(root["keep_f32"], architecture.keep_f32);
+  if (root.Has("notes")) {
+    const Node notes = root["notes"];
+    if (!notes.json().is_array()) notes.Fail("must be a list of notes");
+    for (size_t i = 0; i < notes.json().size(); ++i) {
+      architecture.notes.push_back(ParseNote(notes.Item(i)));
+    }
+  }
   if (root.Has("hyperparameters")) {
     Merge(root["hyperparameters"], architecture.values, &NamedValue::name,
           [](const std::string& name, const Node& node) {
@@ -343,7 +363,7 @@ Architecture ParseArchitecture(std::string_view text, const std::string& file,
   const Ordered json = Ordered::parse(text, nullptr, true, true);
   const Node root(json, file, "");
   root.AllowOnly({"name", "extends", "accepts", "requires", "tokenizer", "optional_prefix", "strip",
-                  "hyperparameters", "keys", "tensors", "ignore", "keep_f32"});
+                  "hyperparameters", "keys", "tensors", "ignore", "keep_f32", "notes"});
   Architecture architecture;
   if (root.Has("extends")) architecture = BaseNamed(root["extends"], known);
   architecture.accepts.clear();

@@ -1,5 +1,7 @@
 #include "converters/conversion.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "converters/architecture.h"
@@ -66,6 +68,25 @@ Json CompleteConfig(const ModelSource& source, const ConvertOptions& options,
   return source.config();
 }
 
+// The first of those that accept the source whose requirements the config meets.
+Architecture ChooseArchitecture(const ModelSource& source, const ConvertOptions& options,
+                                const std::string& file, const Json& config) {
+  const auto accepting =
+      FindArchitectures(ArchitectureName(source, file), options.architecture_files);
+  std::vector<std::string> contradictions;
+  for (const auto& architecture : accepting) {
+    const Hyperparameters hyperparameters(config, architecture, file, &source);
+    const auto unmet = hyperparameters.Unmet();
+    if (!unmet) return architecture;
+    contradictions.push_back(fmt::format("{} is not for {} = {}", architecture.file, *unmet,
+                                         Printable(hyperparameters.Find(*unmet)->dump())));
+  }
+  throw Error(ErrorCode::kUnsupported, {file, {}, {}},
+              fmt::format("no architecture file describes this model: {}; convert its Hugging Face "
+                          "folder",
+                          fmt::join(contradictions, "; ")));
+}
+
 uint64_t VocabularySize(const Hyperparameters& hyperparameters) {
   return hyperparameters.Find("vocab_size") ? hyperparameters.Count("vocab_size") : 0;
 }
@@ -78,12 +99,11 @@ Conversion ConvertModel(const ModelSource& source, const ConvertOptions& options
     return {PassThrough(source), std::nullopt};
   }
   const std::string file = ConfigFile(source);
-  const Architecture architecture =
-      FindArchitecture(ArchitectureName(source, file), options.architecture_files);
   OutputModel model;
-  const Hyperparameters hyperparameters(CompleteConfig(source, options, model.notes), architecture,
-                                        file, &source);
-  hyperparameters.CheckRequired();
+  const Json config = CompleteConfig(source, options, model.notes);
+  const Architecture architecture = ChooseArchitecture(source, options, file, config);
+  const Hyperparameters hyperparameters(config, architecture, file, &source);
+  hyperparameters.AppendNotes(model.notes);
 
   model.architecture = architecture.name;
   if (!options.vocab_only) {

@@ -271,14 +271,11 @@ std::optional<Json> Hyperparameters::RowsOf(const std::string& pattern) const {
   return Json(rows);
 }
 
-void Hyperparameters::CheckRequired() const {
+std::optional<std::string> Hyperparameters::Unmet() const {
   for (const auto& condition : architecture_.conditions) {
-    const auto value = Find(condition.name);
-    if (!value || Holds({condition})) continue;
-    throw Error(ErrorCode::kUnsupported, {file_, {}, condition.name},
-                fmt::format("{} is not what {} describes; convert the model's Hugging Face folder",
-                            Printable(value->dump()), architecture_.file));
+    if (Find(condition.name) && !Holds({condition})) return condition.name;
   }
+  return std::nullopt;
 }
 
 double Hyperparameters::Number(std::string_view name, int depth) const {
@@ -336,6 +333,22 @@ void Hyperparameters::AppendKeys(Metadata& metadata) const {
                               ValueTypeName(key.type)));
     }
     metadata.Set(name, std::move(*value));
+  }
+}
+
+void Hyperparameters::AppendNotes(std::vector<std::string>& notes) const {
+  for (const auto& note : architecture_.notes) {
+    if (!Holds(note.when)) continue;
+    std::string text = note.text;
+    for (size_t at = 0; (at = text.find('{', at)) != std::string::npos;) {
+      const size_t end = text.find('}', at);
+      if (end == std::string::npos) break;
+      const auto value = Find(text.substr(at + 1, end - at - 1));
+      const std::string shown = value ? Printable(value->dump()) : "none";
+      text.replace(at, end + 1 - at, shown);
+      at += shown.size();
+    }
+    notes.push_back(std::move(text));
   }
 }
 

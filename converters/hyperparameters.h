@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "converters/architecture.h"
 #include "formats/core/json.h"
@@ -38,8 +39,9 @@ class Hyperparameters {
   double Number(std::string_view name) const { return Number(name, 0); }
   double Compute(std::string_view formula) const { return Compute(formula, 0); }
   bool Holds(const Conditions& conditions) const;
-  // Throws kUnsupported for a value that is there and is none that the architecture "requires".
-  void CheckRequired() const;
+  // The name of a value that is there and is none that the architecture "requires", if there is
+  // one.
+  std::optional<std::string> Unmet() const;
 
   // What a rule gives; absent only where it is optional or its condition does not hold. Throws
   // kMissing (naming the keys that were looked for), kBadValue, kUnsupported (a text that "map"
@@ -50,6 +52,8 @@ class Hyperparameters {
 
   // Appends the keys of the architecture.
   void AppendKeys(Metadata& metadata) const;
+  // Appends its notes for the user that hold for this model.
+  void AppendNotes(std::vector<std::string>& notes) const;
 
   const std::string& file() const { return file_; }
 

@@ -25,11 +25,11 @@ struct Probe {
 };
 inline constexpr uint64_t kProbeBytes = 4096;
 
-// What a caller may ask of a format beyond the path. Formats that know no such thing ignore it.
+// What a caller may ask of a format beyond the path.
 struct OpenOptions {
   // Where the model is inside a file that holds more (a checkpoint with optimizer states): "" lets
   // the format choose, kWholeFile lists everything under its full name, else a dotted path; names
-  // are relative to it.
+  // are relative to it. A path is refused (kUsage) where a file holds one model only.
   std::string root;
   // Keep objects of unknown classes in a pickle as inert placeholders instead of refusing the file.
   bool allow_opaque = false;
@@ -49,7 +49,8 @@ std::span<const FormatInfo> Formats();
 
 // Opens a file or folder with the first format that recognizes it. Throws kMissing, kIo, and
 // kBadMagic where no format does (saying what the file seems to be: an HTML page, a git-LFS
-// pointer, an empty file, ...), and whatever the format's own validation finds.
+// pointer, an empty file, ...), kUsage (a root in a format without one), and whatever the format's
+// own validation finds.
 std::unique_ptr<ModelSource> OpenModel(const std::filesystem::path& path,
                                        const OpenOptions& options = {});
 

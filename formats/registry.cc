@@ -75,7 +75,16 @@ std::span<const FormatInfo> Formats() {
 std::unique_ptr<ModelSource> OpenModel(const fs::path& path, const OpenOptions& options) {
   const Probe probe = MakeProbe(path);
   for (const FormatInfo& format : Formats()) {
-    if (format.matches(probe)) return format.open(path, options);
+    if (!format.matches(probe)) continue;
+    auto source = format.open(path, options);
+    const bool chosen = !options.root.empty() && options.root != kWholeFile;
+    if (chosen && !source->metadata().Has("pytorch.root")) {
+      throw Error(ErrorCode::kUsage, {path.string(), {}, "--root"},
+                  fmt::format("a place inside a PyTorch checkpoint, and this is a model of the "
+                              "format \"{}\"; leave the option out",
+                              source->format()));
+    }
+    return source;
   }
   throw Error(ErrorCode::kBadMagic, {path.string(), {}, {}}, Diagnose(probe));
 }

@@ -83,7 +83,10 @@ std::vector<uint64_t> FindStorages(const File& file, uint64_t begin, const Heap&
 
 bool LooksLikeLegacy(std::string_view head) {
   const bool binary = head.size() >= 3 && head[0] == '\x80' && head[1] >= 0 && head[1] <= 5;
-  return binary || head.starts_with(kMagicLine);
+  // A safetensors header of 128 + 256 n bytes begins with PROTO, too.
+  constexpr std::string_view kRestOfLength("\0\0\0\0{", 5);
+  const bool safetensors = head.size() > 8 && head.substr(4, 5) == kRestOfLength;
+  return (binary && !safetensors) || head.starts_with(kMagicLine);
 }
 
 bool LooksLikeTar(std::string_view head) {

@@ -108,8 +108,8 @@ TEST(Nearest, OrdersByEditsAndDropsStrangers) {
 TEST(ArchitectureFile, BuiltInsParse) {
   EXPECT_GE(Architectures().size(), 10u);
   for (const auto& info : Architectures()) EXPECT_FALSE(info.accepts.empty()) << info.name;
-  EXPECT_EQ(FindArchitecture("MixtralForCausalLM", {}).name, "llama");
-  EXPECT_EQ(FindArchitecture("Qwen3ForCausalLM", {}).tokenizer, "gpt2");
+  EXPECT_EQ(FindArchitectures("MixtralForCausalLM", {}).front().name, "llama");
+  EXPECT_EQ(FindArchitectures("Qwen3ForCausalLM", {}).front().tokenizer, "gpt2");
 }
 
 struct BadFile {
@@ -179,11 +179,11 @@ TEST(ArchitectureFile, ExtendsReplacesInPlaceRemovesAndAppends) {
 TEST(ArchitectureFile, LoadsAtRunTimeBeforeTheBuiltInOnes) {
   TempFolder folder;
   const std::vector<std::filesystem::path> files = {folder.Write("toy.jsonc", kToy)};
-  EXPECT_EQ(FindArchitecture("ToyForCausalLM", files).name, "toy");
+  EXPECT_EQ(FindArchitectures("ToyForCausalLM", files).front().name, "toy");
   const auto mine = folder.Write(
       "mine.jsonc", R"({"name": "mine", "extends": "llama", "accepts": "LlamaForCausalLM"})");
-  EXPECT_EQ(FindArchitecture("LlamaForCausalLM", std::vector{mine}).name, "mine");
-  const Error error = ErrorOf([&] { FindArchitecture("LamaForCausalLM", files); });
+  EXPECT_EQ(FindArchitectures("LlamaForCausalLM", std::vector{mine}).front().name, "mine");
+  const Error error = ErrorOf([&] { FindArchitectures("LamaForCausalLM", files); });
   EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
   EXPECT_THAT(error.what(), HasSubstr("LlamaForCausalLM"));
   EXPECT_THAT(error.what(), HasSubstr("--architecture"));
@@ -231,7 +231,7 @@ Metadata LlamaKeys(Json config) {
                  {"hidden_size", 64},
                  {"num_attention_heads", 4},
                  {"vocab_size", 100}});
-  const Architecture llama = FindArchitecture("LlamaForCausalLM", {});
+  const Architecture llama = FindArchitectures("LlamaForCausalLM", {}).front();
   Metadata metadata;
   Hyperparameters(config, llama, "config.json").AppendKeys(metadata);
   return metadata;
@@ -261,7 +261,7 @@ TEST(Hyperparameters, RopeScalingAsLlamaCppWritesIt) {
 }
 
 TEST(Hyperparameters, GraniteHasScalesAndIgnoresHeadDim) {
-  const Architecture granite = FindArchitecture("GraniteForCausalLM", {});
+  const Architecture granite = FindArchitectures("GraniteForCausalLM", {}).front();
   Metadata metadata;
   Hyperparameters({{"num_hidden_layers", 2},
                    {"hidden_size", 64},

@@ -1,4 +1,5 @@
 // The same model from every layout, and what is not made up by a model's parts.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -152,6 +153,38 @@ TEST(MetaParts, AreMissedWhereOneLacksATensor) {
   AddPart(beyond, 0);
   beyond.Add("consolidated.18446744073709551615/norm.weight", {16});
   EXPECT_ANY_THROW(ConvertParts(beyond));
+}
+
+TEST(MetaParams, WhatTheyLeaveOpenIsToldToTheUser) {
+  const auto notes_of = [](Json params) {
+    FakeSource source(params);
+    AddPart(source, 0);
+    AddPart(source, 1);
+    return ConvertParts(source).notes;
+  };
+  using ::testing::AllOf;
+  using ::testing::Contains;
+  using ::testing::HasSubstr;
+  using ::testing::Not;
+  Json params = Params();
+  EXPECT_THAT(notes_of(params),
+              Contains(AllOf(HasSubstr("4096 is assumed"), HasSubstr("\"max_seq_len\""))));
+  params["max_seq_len"] = 1000;
+  EXPECT_THAT(notes_of(params), Not(Contains(HasSubstr("max_seq_len"))));
+  params["use_scaled_rope"] = true;
+  EXPECT_THAT(notes_of(params),
+              Contains(AllOf(HasSubstr("8.0 is assumed"), HasSubstr("\"rope_scaling_factor\""))));
+  params["rope_scaling_factor"] = 32;
+  EXPECT_THAT(notes_of(params), Not(Contains(HasSubstr("rope_scaling_factor"))));
+}
+
+TEST(LitgptConfig, MustBeOfOneOfTheArchitectures) {
+  FakeSource source(Json{{"mlp_class_name", "GemmaMLP"}, {"norm_class_name", "RMSNorm"}});
+  source.set_layout("litgpt");
+  const Error error = quern::testing::ErrorOf([&] { Convert(source, {}); });
+  EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+  EXPECT_THAT(error.message(), ::testing::HasSubstr("llama-litgpt.jsonc is not for"));
+  EXPECT_THAT(error.message(), ::testing::HasSubstr("GemmaMLP"));
 }
 
 TEST(MetaParams, AreRequiredToDescribeALlama) {

@@ -253,6 +253,17 @@ TEST(SafetensorsSource, LeavesOtherThingsUnderItsNameToTheirDiagnosis) {
   }
 }
 
+// The length comes first, and some lengths look like the beginning of a pickle.
+TEST(SafetensorsSource, IsRecognizedWhateverTheHeadersLength) {
+  const TempFolder folder;
+  const std::string json = "{" + F32("t", 0, 2) + "}";
+  for (size_t length = 72; length < 1500; length += 8) {
+    const std::string header = json + std::string(length - json.size(), ' ');
+    const auto path = folder.Write("model.safetensors", FileOf(header, 8));
+    ASSERT_EQ(OpenModel(path)->format(), "safetensors") << length;
+  }
+}
+
 TEST(SafetensorsSource, RefusesAFileCutAtAnyByte) {
   const TempFolder folder;
   Bytes whole = FileOf("{" + F32("a", 0, 2) + "," + F32("b", 8, 3) + "}", 20);

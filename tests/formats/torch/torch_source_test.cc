@@ -180,6 +180,9 @@ TEST(TorchSource, ChoosesTheModelByRuleAndOnRequest) {
               ElementsAre("state_dict.module.w", "state_dict.module.b"));
   EXPECT_EQ(Open(zip, {.root = std::string(kWholeFile)})->tensors().size(), 3u);
   EXPECT_QUERN_ERROR(Open(zip, {.root = "nothing"}), ErrorCode::kMissing);
+  const auto other = quern::testing::TestData("layouts/hf_safetensors/small-llama");
+  EXPECT_QUERN_ERROR(OpenModel(other, {.root = "model"}), ErrorCode::kUsage);
+  EXPECT_NO_THROW(OpenModel(other, {.root = std::string(kWholeFile)}));
   // a state dict whose names begin with "model." is where it should be
   const std::string plain = p::Dict({{p::Str("model.w"), t}, {p::Str("lm_head.w"), t}});
   EXPECT_THAT(Names(*Open(TorchZip(plain, kTwelve))), ElementsAre("model.w", "lm_head.w"));
@@ -189,10 +192,11 @@ TEST(TorchSource, RefusesComplexQuantizedAndSparseTensorsByName) {
   const auto complex = p::Tensor(p::Storage("ComplexFloatStorage", "0", 6), 0, {6}, {1});
   const auto quantized = p::Call(p::Global("torch._utils", "_rebuild_qtensor"), {"N"});
   const auto sparse = p::Call(p::Global("torch._utils", "_rebuild_sparse_tensor"), {"N"});
+  const auto rows = p::Call(p::Global("torch._utils", "_rebuild_sparse_csr_tensor"), {"N"});
   const std::string good = FloatTensor(12, 0, {1}, {1});
   for (const auto& [tensor, word] :
        {std::pair(complex, "complex"), std::pair(quantized, "quantized"),
-        std::pair(sparse, "sparse")}) {
+        std::pair(sparse, "sparse"), std::pair(rows, "sparse")}) {
     const Storages storages =
         word == std::string("complex") ? Storages{{"0", std::string(48, 'x')}} : Storages{};
     const ZipFile zip = TorchZip(p::Dict({{p::Str("bad"), tensor}}), storages);
@@ -248,6 +252,18 @@ TEST(TorchSource, RefusesArchivesThatAreNotWhatTheySeem) {
   refused([](ZipFile& z) { z.members[2].name = "archive/data/1"; }, ErrorCode::kMissing);
   refused([](ZipFile& z) { z.members[0].data += "cos\nsystem\n."; }, ErrorCode::kUnusedBytes);
   refused([](ZipFile& z) { z.members[0].crc = 1; }, ErrorCode::kMismatch);
+}
+
+// Only data.pkl is read as a pickle; whatever else an archive holds is bytes.
+TEST(TorchSource, PicklesHiddenInOtherMembersAreNotLookedAt) {
+  const std::string payload = "cos\nsystem\n(S'touch /tmp/quern-was-here'\ntR.";
+  ZipFile zip = TorchZip(p::OneTensor(FloatTensor(12, 0, {12}, {1})), kTwelve);
+  for (const char* name : {"archive/extra", "archive/data/1", "archive/.data/data"}) {
+    zip.members.push_back({.name = name, .data = payload});
+  }
+  EXPECT_THAT(Names(*Open(zip)), ElementsAre("t"));
+  zip.members[2].data = payload + std::string(48 - payload.size(), ' ');
+  EXPECT_THAT(Names(*Open(zip)), ElementsAre("t"));
 }
 
 TEST(TorchSource, FindsADamagedStorageWhenItIsRead) {
@@ -351,8 +367,10 @@ TEST(TorchSource, IsFoundByContentNotByName) {
     const auto path = folder.Write(name, BuildZip(TorchZip("}", {})));
     EXPECT_EQ(OpenModel(path)->format(), "pytorch");
   }
-  EXPECT_QUERN_ERROR(OpenModel(folder.Write("a.pth", std::string_view("hello"))),
-                     ErrorCode::kBadMagic);
+  for (const auto& bytes : {std::string("hello"), "7z\xbc\xaf\x27\x1c" + std::string(60, 'x'),
+                            std::string(4096, '\0')}) {
+    EXPECT_QUERN_ERROR(OpenModel(folder.Write("a.pth", bytes)), ErrorCode::kBadMagic);
+  }
 }
 
 }  // namespace
