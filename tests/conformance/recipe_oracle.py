@@ -15,72 +15,18 @@ output, each followed by its count if that is not 1; "!code" is a refusal, with 
 hash of the names in output order, each followed by a newline. `plain` and `imatrix` are by file type, without and with an
 importance matrix for all tensors; `imatrix` lists only what differs from `plain`. `options` are [file type, options, result].
 """
-import argparse, ctypes as C, glob, json, os, re, struct, sys, tempfile
+import argparse, json, os, re, struct, sys, tempfile
 
 sys.dont_write_bytecode = True  # no __pycache__ in the source tree
+from llama_quantize import TYPES, Oracle, find_libraries
 from recipe_models import FILE_TYPES, MODELS
 
-TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q2_K": 10, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13,
-         "Q6_K": 14, "IQ2_XXS": 16, "IQ2_XS": 17, "IQ3_XXS": 18, "IQ1_S": 19, "IQ4_NL": 20, "IQ3_S": 21, "IQ2_S": 22, "IQ4_XS": 23,
-         "I32": 26, "IQ1_M": 29, "BF16": 30, "TQ1_0": 34, "TQ2_0": 35, "MXFP4": 39, "Q1_0": 41, "Q2_0": 42}
 BLOCKS = {"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "I32": (1, 4), "Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_K": (256, 144),
           "Q6_K": (256, 210)}  # of source types: weights and bytes
 LETTERS = {name: "abcdefghijklmnopqrstuvwxyzABCDEF"[i] for i, name in enumerate(TYPES)}
 NAMES = {number: name for name, number in TYPES.items()}
 ERRORS = [("requires an imatrix", "usage"), ("requantizing", "usage"), ("no tensor type fallback", "bad_shape"),
           ("determine layer", "bad_value"), ("Bad layer", "bad_value")]
-
-
-class ImatrixEntry(C.Structure):
-    _fields_ = [("name", C.c_char_p), ("data", C.POINTER(C.c_float)), ("size", C.c_size_t)]
-
-
-class TypeOverride(C.Structure):
-    _fields_ = [("pattern", C.c_char_p), ("type", C.c_int)]
-
-
-class Params(C.Structure):  # llama_model_quantize_params of v0.5.0; trailing room for later fields
-    _fields_ = [("nthread", C.c_int32), ("ftype", C.c_int), ("output_tensor_type", C.c_int), ("token_embedding_type", C.c_int),
-                ("allow_requantize", C.c_bool), ("quantize_output_tensor", C.c_bool), ("only_copy", C.c_bool), ("pure", C.c_bool),
-                ("keep_split", C.c_bool), ("dry_run", C.c_bool), ("imatrix", C.c_void_p), ("kv_overrides", C.c_void_p),
-                ("tt_overrides", C.c_void_p), ("prune_layers", C.c_void_p), ("later", C.c_uint8 * 64)]
-
-
-class Oracle:
-    """llama.cpp's library, loaded once."""
-
-    def __init__(self, folder):
-        load = lambda pattern: C.CDLL(sorted(glob.glob(os.path.join(folder, pattern)))[0], mode=C.RTLD_GLOBAL)
-        load("libggml-base.so"); ggml = load("libggml.v*.so"); self.llama = load("libllama.v*.so")
-        self.llama.llama_model_quantize_default_params.restype = Params
-        self.llama.llama_model_quantize.argtypes = [C.c_char_p, C.c_char_p, C.POINTER(Params)]
-        self.log = []
-        self.callback = C.CFUNCTYPE(None, C.c_int, C.c_char_p, C.c_void_p)(lambda level, text, user: self.log.append(text.decode("utf8", "replace")))
-        self.llama.llama_log_set(self.callback, None)
-        ggml.ggml_backend_load_all_from_path.argtypes = [C.c_char_p]
-        ggml.ggml_backend_load_all_from_path(folder.encode()); self.llama.llama_backend_init()
-
-    def quantize(self, source, target, file_type, tensors=None, options={}):
-        """The error message, or None. `tensors`: those that get an importance matrix (of ones)."""
-        params = self.llama.llama_model_quantize_default_params(); params.nthread = 1; params.ftype = FILE_TYPES[file_type]
-        params.only_copy = file_type == "COPY"; keep = []
-        params.pure = options.get("pure", False); params.allow_requantize = options.get("allow_requantize", False)
-        params.quantize_output_tensor = not options.get("leave_output_tensor", False)
-        for key in ("output_tensor_type", "token_embedding_type"):
-            if key in options: setattr(params, key, TYPES[options[key]])
-        if tensors is not None:
-            table = (ImatrixEntry * (len(tensors) + 1))(); keep.append(table)
-            for slot, (name, shape, _) in zip(table, tensors):
-                count = shape[-1] * (shape[-3] if len(shape) > 2 else 1)
-                values = (C.c_float * count)(*([1.0] * count)); keep.append(values)
-                slot.name, slot.data, slot.size = name.encode(), C.cast(values, C.POINTER(C.c_float)), count
-            params.imatrix = C.cast(table, C.c_void_p)
-        if "tensor_types" in options:
-            table = (TypeOverride * (len(options["tensor_types"]) + 1))(); keep.append(table)
-            for slot, (pattern, name) in zip(table, options["tensor_types"]): slot.pattern, slot.type = pattern.encode(), TYPES[name]
-            params.tt_overrides = C.cast(table, C.c_void_p)
-        self.log.clear()
-        return "".join(self.log)[-400:] if self.llama.llama_model_quantize(source.encode(), target.encode(), C.byref(params)) else None
 
 
 def gguf_string(text): return struct.pack("<Q", len(text.encode())) + text.encode()
@@ -156,6 +102,11 @@ def loadable(oracle, source, metadata, tensors):
     sys.exit(f"{arch}: {error}")
 
 
+def ones(tensors):
+    """An importance matrix for all tensors."""
+    return {name: [1.0] * (shape[-1] * (shape[-3] if len(shape) > 2 else 1)) for name, shape, _ in tensors}
+
+
 def outcome(oracle, source, *how):
     error = oracle.quantize(source, source + ".out", *how)
     if error:
@@ -174,9 +125,9 @@ def measure(oracle, model, source):
     for file_type in result.pop("file_types", FILE_TYPES):
         plain = result["plain"][file_type] = outcome(oracle, source, file_type)[0]
         if file_type == "COPY": continue
-        guided = outcome(oracle, source, file_type, tensors)[0]
+        guided = outcome(oracle, source, file_type, ones(tensors))[0]
         if guided != plain: result["imatrix"][file_type] = guided
-    result["options"] = [[file_type, options, outcome(oracle, source, file_type, tensors if options.get("imatrix") else None, options)[0]]
+    result["options"] = [[file_type, options, outcome(oracle, source, file_type, ones(tensors) if options.get("imatrix") else None, options)[0]]
                          for file_type, options in model.get("options", [])]
     return result
 
@@ -184,8 +135,7 @@ def measure(oracle, model, source):
 def main(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lib_dir"); parser.add_argument("--write"); parser.add_argument("--check"); args = parser.parse_args(argv)
-    if args.lib_dir not in os.environ.get("LD_LIBRARY_PATH", ""):  # the libraries find each other through the loader's path
-        os.environ["LD_LIBRARY_PATH"] = args.lib_dir; os.execv(sys.executable, [sys.executable, os.path.abspath(__file__)] + argv)
+    find_libraries(args.lib_dir)
     oracle = Oracle(args.lib_dir)
     with tempfile.TemporaryDirectory() as folder:
         models = [measure(oracle, model, os.path.join(folder, "model.gguf")) for model in MODELS]
