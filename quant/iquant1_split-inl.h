@@ -3,11 +3,13 @@
 // Sorting. A float, made a double, leaves 29 bits of its mantissa zero; the place in the block goes
 // there, so that min and max of doubles keep weight and place together, and equal weights in order.
 //
-// Splits. All of them are scored, in the order of iquant1_ref.h, as each improvement changes the
+// Splits. All of them are scored, in the order of iquant1_ref.cc, as each improvement changes the
 // score to beat, with its rounding. Improvements are dear (a division, and a branch nobody can
-// predict) and mostly beaten soon; so the score of some good split is found first, and those worse
-// than it are passed by. That is exact where no other split is within kMargin of the best: any
-// order of comparisons then ends with that. Blocks where one is are searched again, from nothing.
+// predict), and most are beaten soon; so the score of some good split is found first, and the
+// search starts with a little less than that. This is exact if the first split accepted beats the
+// start by kMargin: none before it was better than the start, so that a search from nothing accepts
+// it too, and from there on the two are the same. Otherwise blocks are searched again, from
+// nothing.
 //
 // Per-target include file of Highway: no ordinary include guard.
 #if defined(QUERN_QUANT_IQUANT1_SPLIT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -67,7 +69,7 @@ inline constexpr auto kComparators = [] {
 }();
 
 // Relative distance of scores that rounding cannot bridge: a comparison errs by a few 2^-24.
-inline constexpr float kMargin = 0x1p-18f;
+inline constexpr float kMargin = 0x1p-20f;
 
 }  // namespace quern::quant
 #endif  // QUERN_QUANT_IQUANT1_SPLIT_ONCE_
@@ -317,30 +319,31 @@ struct BestSplit {
   VF score;
   VF scale;
   VI number;
-  MF close;  // another one is within the margin
+  MF doubtful;  // the first one accepted is within the margin
 
   explicit BestSplit(VF beat)
       : score(beat),
         scale(hn::Zero(DF())),
         number(hn::Set(DI(), -1)),
-        close(hn::Lt(scale, scale)) {}
+        doubtful(hn::Lt(scale, scale)) {}
 
   HWY_INLINE void Try(VF xq, VF qq, int32_t candidate) {
     const DF df;
+    const DI di;
     const VF square = hn::Mul(xq, xq);
     const MF better = hn::And(hn::Gt(qq, hn::Zero(df)), hn::Gt(square, hn::Mul(score, qq)));
-    const MF about = hn::And(hn::Gt(square, hn::Mul(Below(), qq)),
-                             hn::Le(square, hn::Mul(hn::Mul(score, hn::Set(df, 1 + kMargin)), qq)));
-    close = hn::Or(close, about);
+    const MF first = hn::RebindMask(df, hn::Lt(number, hn::Zero(di)));
+    const VF above = hn::Mul(score, hn::Set(df, 1 + kMargin));
+    const MF near = hn::Le(square, hn::Mul(above, qq));
+    doubtful = hn::Or(doubtful, hn::And(hn::And(better, first), near));
     const VF fit = hn::Div(xq, qq);
     scale = hn::IfThenElse(better, fit, scale);
     score = hn::IfThenElse(better, hn::Mul(fit, xq), score);
-    number = hn::IfThenElse(hn::RebindMask(DI(), better), hn::Set(DI(), candidate), number);
+    number = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, candidate), number);
   }
-  HWY_INLINE VF Below() const { return hn::Mul(score, hn::Set(DF(), 1 - kMargin)); }
 };
 
-// About the best score of every kStride-th split, not more; 0 or NaN where it cannot be told.
+// A little less than the best score of every kStride-th split; 0 where it cannot be told.
 template <class Sums>
 HWY_NOINLINE VF GoodScore(const Sums& sums) {
   constexpr size_t kStride = Sums::kN / 8;
@@ -356,28 +359,25 @@ HWY_NOINLINE VF GoodScore(const Sums& sums) {
       }
     }
   }
-  return hn::Mul(best, hn::Set(df, 1 - 4 * kMargin));
+  return hn::Mul(best, hn::Set(df, 1 - 0x1p-12f));
 }
 
-// kExact: with the score to beat itself, as the reference does; otherwise with one a little less.
-template <bool kExact, class Sums>
+template <class Sums>
 HWY_NOINLINE void FindSplits(const Sums& sums, BestSplit* best) {
   const DF df;
   BestSplit found = *best;
-  VF bound = kExact ? found.score : found.Below();
   for (size_t low = 0; low <= Sums::kN; ++low) {
     const auto row = sums.RowOf(low);
     for (size_t high = low; high <= Sums::kN; ++high) {
       const auto all = row.At(high);
-      MF any = hn::Gt(hn::Mul(all.xq[0], all.xq[0]), hn::Mul(bound, all.qq[0]));
+      MF any = hn::Gt(hn::Mul(all.xq[0], all.xq[0]), hn::Mul(found.score, all.qq[0]));
       for (size_t s = 1; s < Sums::kShifts; ++s) {
-        any = hn::Or(any, hn::Gt(hn::Mul(all.xq[s], all.xq[s]), hn::Mul(bound, all.qq[s])));
+        any = hn::Or(any, hn::Gt(hn::Mul(all.xq[s], all.xq[s]), hn::Mul(found.score, all.qq[s])));
       }
       if (HWY_LIKELY(hn::AllFalse(df, any))) continue;
       for (size_t s = 0; s < Sums::kShifts; ++s) {
         found.Try(all.xq[s], all.qq[s], static_cast<int32_t>(4 * (64 * low + high) + s));
       }
-      bound = kExact ? found.score : found.Below();
     }
   }
   *best = found;
@@ -403,11 +403,11 @@ HWY_INLINE BestSplit BestSplits(const Sums& sums, MF live) {
   const DF df;
   BestSplit best(GoodScore(sums));
   if (HWY_LIKELY(hn::AllFalse(df, hn::AndNot(InRange(sums, best.score), live)))) {
-    FindSplits<false>(sums, &best);
-    if (HWY_LIKELY(hn::AllFalse(df, hn::And(best.close, live)))) return best;
+    FindSplits(sums, &best);
+    if (HWY_LIKELY(hn::AllFalse(df, hn::And(best.doubtful, live)))) return best;
   }
   best = BestSplit(hn::Set(df, -std::numeric_limits<float>::max()));
-  FindSplits<true>(sums, &best);
+  FindSplits(sums, &best);
   return best;
 }
 
