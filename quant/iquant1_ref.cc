@@ -183,38 +183,45 @@ IQ1Fit ToGrid(const Grid& grid, const Block& block, const Split& split) {
   return fit;
 }
 
-void Store(const IQ1Type& type, const Grid& grid, const IQ1Superblock& work, GridQuants* quants) {
+// d and the multiples of it that stand for the scales; false if there is no scale.
+bool ChooseScales(const IQ1Type& type, IQ1Superblock* work) {
   const size_t count = kSuperblock / type.block;
-  const size_t groups = type.block / 8;
+  std::fill_n(work->scales, count, uint8_t{0});
+  work->d = 0;
   float largest = 0;
   for (size_t b = 0; b < count; ++b) {
-    const float scale = work.fits[b].scale;
+    const float scale = work->fits[b].scale;
     largest = largest > scale ? largest : scale;
-    for (size_t k = 0; k < groups; ++k) {
-      quants->index[b * groups + k] = static_cast<uint16_t>(grid.Find(work.fits[b].codes[k]));
-    }
   }
-  if (largest == 0) return;
-  float d = largest / 15;
-  const float inverse = 1 / d;
-  Sums sums;
+  if (largest == 0) return false;
+  work->d = largest / 15;
+  const float inverse = 1 / work->d;
   for (size_t b = 0; b < count; ++b) {
-    const IQ1Fit& fit = work.fits[b];
-    const int scale = std::clamp(NearestInt(0.5f * (inverse * fit.scale - 1)), 0, 7);
-    quants->scale[b] = static_cast<uint8_t>(scale);
-    for (size_t k = 0; k < groups; ++k) {
-      quants->lowered[b * groups + k] = fit.Lowered(type.block, k);
-    }
-    if (type.refit_d) {
-      AddSums(BlockOf(type, work, b), fit, static_cast<float>(2 * scale + 1), &sums);
-    }
+    const int scale = NearestInt(0.5f * (inverse * work->fits[b].scale - 1));
+    work->scales[b] = static_cast<uint8_t>(std::clamp(scale, 0, 7));
   }
-  if (sums.qq > 0) d = sums.xq / sums.qq;
-  quants->d = F32ToF16(d * type.d_factor);
+  return true;
 }
 
-void ErrorWeights(const float* importance, IQ1Superblock* work) {
+void Store(const IQ1Type& type, const Grid& grid, const IQ1Superblock& work, bool has_scale,
+           uint8_t* block) {
+  const size_t groups = type.block / 8;
+  GridQuants quants{};
+  for (size_t b = 0; b < kSuperblock / type.block; ++b) {
+    const IQ1Fit& fit = work.fits[b];
+    for (size_t k = 0; k < groups; ++k) {
+      quants.index[b * groups + k] = static_cast<uint16_t>(grid.Find(fit.codes[k]));
+      quants.lowered[b * groups + k] = has_scale && fit.Lowered(type.block, k);
+    }
+    if (has_scale) quants.scale[b] = work.scales[b];
+  }
+  if (has_scale) quants.d = F32ToF16(work.d * type.d_factor);
+  type.layout->pack(quants, block);
+}
+
+void ErrorWeights(IQ1Superblock* work) {
   const float* x = work->x;
+  const float* importance = work->importance;
   if (!importance) {
     for (size_t i = 0; i < kSuperblock; ++i) work->weights[i] = x[i] * x[i];
     return;
@@ -227,10 +234,29 @@ void ErrorWeights(const float* importance, IQ1Superblock* work) {
   }
 }
 
+void Fit(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  for (IQ1Superblock* end = work + count; work != end; ++work) {
+    ErrorWeights(work);
+    for (size_t b = 0; b < kSuperblock / type.block; ++b) FitIQ1Block(type, grid, b, work);
+  }
+}
+
+void Refit(const IQ1Type& type, IQ1Superblock* work, size_t count) {
+  for (IQ1Superblock* end = work + count; work != end; ++work) {
+    Sums sums;
+    for (size_t b = 0; b < kSuperblock / type.block; ++b) {
+      const float factor = static_cast<float>(2 * work->scales[b] + 1);
+      AddSums(BlockOf(type, *work, b), work->fits[b], factor, &sums);
+    }
+    if (sums.qq > 0) work->d = sums.xq / sums.qq;
+  }
+}
+
 }  // namespace
 
 constinit const IQ1Type kIQ1SType = {&kIQ1SLayout, 32, false, 1e-12f, false, 1.125f};
 constinit const IQ1Type kIQ1MType = {&kIQ1MLayout, 16, true, 1e-7f, true, 1.1125f};
+constinit const IQ1Search kIQ1Reference = {Fit, Refit};
 
 uint16_t BestNearIQ1(const Grid& grid, const float* x, const float* weights, const float* values,
                      float scale, uint32_t code) noexcept {
@@ -260,21 +286,25 @@ void FitIQ1Block(const IQ1Type& type, const Grid& grid, size_t b, IQ1Superblock*
   if (split.lowered >= 0 && std::isfinite(split.scale)) work->fits[b] = ToGrid(grid, block, split);
 }
 
-void FitIQ1Reference(const IQ1Type& type, const Grid& grid, IQ1Superblock* work) noexcept {
-  for (size_t b = 0; b < kSuperblock / type.block; ++b) FitIQ1Block(type, grid, b, work);
-}
-
-void QuantizeIQ1(const IQ1Type& type, FitIQ1Fn fit, const float* weights, uint8_t* blocks,
-                 size_t rows, size_t columns, const float* imatrix) noexcept {
+void QuantizeIQ1(const IQ1Type& type, const IQ1Search& search, const float* weights,
+                 uint8_t* blocks, size_t rows, size_t columns, const float* imatrix) noexcept {
   const Grid& grid = GridOf(type.layout->grid);
-  IQ1Superblock work;
-  for (size_t i = 0; i < rows * columns; i += kSuperblock, blocks += type.layout->bytes) {
-    work.x = weights + i;
-    ErrorWeights(imatrix ? imatrix + i % columns : nullptr, &work);
-    fit(type, grid, &work);
-    GridQuants quants{};
-    Store(type, grid, work, &quants);
-    type.layout->pack(quants, blocks);
+  const size_t total = rows * columns / kSuperblock;
+  IQ1Superblock work[kIQ1AtOnce];
+  for (size_t first = 0; first < total; first += kIQ1AtOnce) {
+    const size_t count = std::min(kIQ1AtOnce, total - first);
+    for (size_t s = 0; s < count; ++s) {
+      const size_t at = (first + s) * kSuperblock;
+      work[s].x = weights + at;
+      work[s].importance = imatrix ? imatrix + at % columns : nullptr;
+    }
+    search.fit(type, grid, work, count);
+    bool has_scale[kIQ1AtOnce];
+    for (size_t s = 0; s < count; ++s) has_scale[s] = ChooseScales(type, &work[s]);
+    if (type.refit_d) search.refit(type, work, count);
+    for (size_t s = 0; s < count; ++s, blocks += type.layout->bytes) {
+      Store(type, grid, work[s], has_scale[s], blocks);
+    }
   }
 }
 

@@ -48,8 +48,11 @@ struct IQ1Fit {
 
 struct IQ1Superblock {
   const float* x;
+  const float* importance;                 // or null
   alignas(64) float weights[kSuperblock];  // of the errors
   IQ1Fit fits[kSuperblock / 16];
+  uint8_t scales[kSuperblock / 16];
+  float d;
 };
 
 // Which of the points near `code` has the least error for 8 weights, for a scale and the values of
@@ -57,16 +60,22 @@ struct IQ1Superblock {
 uint16_t BestNearIQ1(const Grid& grid, const float* x, const float* weights, const float* values,
                      float scale, uint32_t code) noexcept;
 
-// Fits all blocks of a superblock whose x and weights are given.
-using FitIQ1Fn = void (*)(const IQ1Type& type, const Grid& grid, IQ1Superblock* work);
+// What is done for superblocks whose x and importance are given, at most kIQ1AtOnce.
+struct IQ1Search {
+  // Finds the weights of the errors and the best fits.
+  void (*fit)(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count);
+  // Once the scales are known, fits d to all of the superblock, if it can be.
+  void (*refit)(const IQ1Type& type, IQ1Superblock* work, size_t count);
+};
+inline constexpr size_t kIQ1AtOnce = 4;
 
-// The scalar search: of one block, of all.
+// The scalar search, and its choice for one block.
+extern const IQ1Search kIQ1Reference;
 void FitIQ1Block(const IQ1Type& type, const Grid& grid, size_t block, IQ1Superblock* work) noexcept;
-void FitIQ1Reference(const IQ1Type& type, const Grid& grid, IQ1Superblock* work) noexcept;
 
 // As QuantizeFn, with a search.
-void QuantizeIQ1(const IQ1Type& type, FitIQ1Fn fit, const float* weights, uint8_t* blocks,
-                 size_t rows, size_t columns, const float* imatrix) noexcept;
+void QuantizeIQ1(const IQ1Type& type, const IQ1Search& search, const float* weights,
+                 uint8_t* blocks, size_t rows, size_t columns, const float* imatrix) noexcept;
 
 }  // namespace quern::quant
 

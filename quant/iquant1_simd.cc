@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "quant/iquant1_simd.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <cmath>
@@ -66,6 +67,20 @@ HWY_INLINE uint16_t BestNear(const Grid& grid, const float* x, const float* weig
 #endif
 }
 
+// Groups of 8 in lanes that are not on the grid.
+struct OffGrid {
+  uint8_t lane[4 * kLanes];
+  uint8_t group[4 * kLanes];
+  size_t count = 0;
+
+  // Without a branch, which half of the time would be mispredicted.
+  HWY_INLINE void AddIf(bool off, size_t j, size_t k) {
+    lane[count] = static_cast<uint8_t>(j);
+    group[count] = static_cast<uint8_t>(k);
+    count += off;
+  }
+};
+
 // kLanes blocks: transposed, and what was found for them.
 template <class Sums>
 struct Blocks {
@@ -74,10 +89,11 @@ struct Blocks {
   HWY_ALIGN float weights[kN * kLanes];
   HWY_ALIGN uint64_t codes[kLanes];  // 2 bits per weight, before the grid
   HWY_ALIGN int32_t number[kLanes];
-  HWY_ALIGN float scales[kLanes];
-  HWY_ALIGN float refit[kLanes];
+  HWY_ALIGN float scales[kLanes];       // 0 where nothing was found
+  HWY_ALIGN float refit[kLanes];        // 1 where a point is not what the split led to
   HWY_ALIGN int32_t shifts[2][kLanes];  // of each half: 0 or 1
   HWY_ALIGN int32_t points[kN / 8][kLanes];
+  bool found[kLanes];
 };
 
 // Levels of the split, at the places where the weights were before they were sorted.
@@ -133,32 +149,39 @@ HWY_INLINE void RefitScales(Blocks<Sums>* blocks) {
             blocks->scales);
 }
 
-// Takes the split of block j of the lanes, block b of the superblock, to the grid.
+// Takes the splits to the grid. x and weights: of the first block, not transposed.
 template <class Sums>
-HWY_INLINE void ToGrid(const Grid& grid, const IQ1Superblock& work, size_t b, size_t j,
+HWY_INLINE void ToGrid(const Grid& grid, const float* x, const float* weights,
                        Blocks<Sums>* blocks) {
   constexpr size_t kN = Sums::kN;
-  uint64_t code = blocks->codes[j];
-  int lowered = Sums::kLowered[blocks->number[j] & 3];
-  if (blocks->scales[j] < 0) {
-    blocks->scales[j] = -blocks->scales[j];
-    code = 0xAAAAAAAAAAAAAAAAu - code;  // level 2 for 0
-    lowered ^= kBothLowered;
-  }
-  blocks->shifts[0][j] = lowered & 1;
-  blocks->shifts[1][j] = lowered >> 1;
-  bool all_on_grid = true;
-  for (size_t k = 0; k < kN / 8; ++k) {
-    uint32_t point = code >> (16 * k) & 0xFFFF;
-    if (grid.Find(point) < 0) {
-      all_on_grid = false;
-      const size_t first = b * kN + 8 * k;
-      point = BestNear(grid, work.x + first, work.weights + first,
-                       kIQ1Values[blocks->shifts[16 * k / kN][j]], blocks->scales[j], point);
+  OffGrid off;
+  for (size_t j = 0; j < kLanes; ++j) {
+    uint64_t code = blocks->found[j] ? blocks->codes[j] : 0;
+    int lowered = blocks->found[j] ? Sums::kLowered[blocks->number[j] & 3] : 0;
+    if (blocks->scales[j] < 0) {
+      blocks->scales[j] = -blocks->scales[j];
+      code = 0xAAAAAAAAAAAAAAAAu - code;  // level 2 for 0
+      lowered ^= kBothLowered;
     }
-    blocks->points[k][j] = static_cast<int32_t>(point);
+    blocks->shifts[0][j] = lowered & 1;
+    blocks->shifts[1][j] = lowered >> 1;
+    blocks->refit[j] = 0;
+    for (size_t k = 0; k < kN / 8; ++k) {
+      const uint32_t point = code >> (16 * k) & 0xFFFF;
+      blocks->points[k][j] = static_cast<int32_t>(point);
+      off.AddIf(grid.Find(point) < 0, j, k);
+      hwy::Prefetch(grid.Near(point).data());
+    }
   }
-  blocks->refit[j] = all_on_grid ? 0 : 1;
+  for (size_t i = 0; i < off.count; ++i) {
+    const size_t j = off.lane[i];
+    const size_t k = off.group[i];
+    const size_t first = j * kN + 8 * k;
+    int32_t& point = blocks->points[k][j];
+    point = BestNear(grid, x + first, weights + first, kIQ1Values[blocks->shifts[16 * k / kN][j]],
+                     blocks->scales[j], static_cast<uint32_t>(point));
+    blocks->refit[j] = 1;
+  }
 }
 
 // Blocks first..first+kLanes of the superblock.
@@ -167,19 +190,21 @@ HWY_NOINLINE void FitLanes(const IQ1Type& type, const Grid& grid, size_t first,
                            IQ1Superblock* work) {
   constexpr size_t kN = Sums::kN;
   const DF df;
-  Blocks<Sums> blocks{};
+  Blocks<Sums> blocks;
+  const float* x = work->x + first * kN;
+  const float* weights = work->weights + first * kN;
   const float* rows[kLanes];
-  for (size_t j = 0; j < kLanes; ++j) rows[j] = work->x + (first + j) * kN;
+  for (size_t j = 0; j < kLanes; ++j) rows[j] = x + j * kN;
   Transpose(rows, kLanes, kN, blocks.x);
-  for (size_t j = 0; j < kLanes; ++j) rows[j] = work->weights + (first + j) * kN;
+  for (size_t j = 0; j < kLanes; ++j) rows[j] = weights + j * kN;
   Transpose(rows, kLanes, kN, blocks.weights);
 
   VF largest = hn::Zero(df);
   VF spread = largest;  // stays 0 unless a weight is not finite
   for (size_t i = 0; i < kN; ++i) {
-    const VF x = LoadLanes(blocks.x, i);
-    largest = hn::Max(largest, hn::Abs(x));
-    spread = hn::Add(spread, hn::Sub(x, x));
+    const VF value = LoadLanes(blocks.x, i);
+    largest = hn::Max(largest, hn::Abs(value));
+    spread = hn::Add(spread, hn::Sub(value, value));
   }
   if (HWY_UNLIKELY(!hn::AllTrue(df, hn::Eq(spread, hn::Zero(df))))) {
     for (size_t j = 0; j < kLanes; ++j) FitIQ1Block(type, grid, first + j, work);
@@ -194,32 +219,114 @@ HWY_NOINLINE void FitLanes(const IQ1Type& type, const Grid& grid, size_t first,
   hn::Store(hn::IfThenElse(hn::RebindMask(DI(), live), best.number, none), DI(), blocks.number);
   hn::Store(best.scale, df, blocks.scales);
   LevelCodes<kN>(sorted, blocks.number, blocks.codes);
-  bool found[kLanes];
   for (size_t j = 0; j < kLanes; ++j) {
-    found[j] = blocks.number[j] >= 0 && std::isfinite(blocks.scales[j]);
-    if (found[j]) ToGrid(grid, *work, first + j, j, &blocks);
+    blocks.found[j] = blocks.number[j] >= 0 && std::isfinite(blocks.scales[j]);
+    if (!blocks.found[j]) blocks.scales[j] = 0;
   }
+  ToGrid(grid, x, weights, &blocks);
   RefitScales(&blocks);
   for (size_t j = 0; j < kLanes; ++j) {
     IQ1Fit& fit = work->fits[first + j];
     fit = {};
-    if (!found[j]) continue;
+    if (!blocks.found[j]) continue;
     fit.scale = blocks.scales[j];
     fit.lowered = blocks.shifts[0][j] | blocks.shifts[1][j] << 1;
     for (size_t k = 0; k < kN / 8; ++k) fit.codes[k] = static_cast<uint16_t>(blocks.points[k][j]);
   }
 }
 
-}  // namespace iq1
-
-void FitIQ1S(const IQ1Type& type, const Grid& grid, IQ1Superblock* work) {
-  constexpr size_t kBlocks = kSuperblock / iq1::SumsS::kN;
-  for (size_t b = 0; b < kBlocks; b += iq1::kLanes) iq1::FitLanes<iq1::SumsS>(type, grid, b, work);
+// sums[s] = of a[s][i] * b[s][i], in this order; the chains hide each other.
+HWY_INLINE void SumProducts(const float* const* a, const float* const* b, float* sums) {
+  float totals[kIQ1AtOnce] = {};
+  for (size_t i = 0; i < kSuperblock; ++i) {
+    for (size_t s = 0; s < kIQ1AtOnce; ++s) totals[s] += a[s][i] * b[s][i];
+  }
+  for (size_t s = 0; s < kIQ1AtOnce; ++s) sums[s] = totals[s];
 }
 
-void FitIQ1M(const IQ1Type& type, const Grid& grid, IQ1Superblock* work) {
-  constexpr size_t kBlocks = kSuperblock / iq1::SumsM::kN;
-  for (size_t b = 0; b < kBlocks; b += iq1::kLanes) iq1::FitLanes<iq1::SumsM>(type, grid, b, work);
+void ErrorWeights(IQ1Superblock* work, size_t count) {
+  const DF df;
+  float squares[kIQ1AtOnce] = {};
+  if (work->importance) {
+    const float* rows[kIQ1AtOnce];
+    for (size_t s = 0; s < kIQ1AtOnce; ++s) rows[s] = work[s < count ? s : 0].x;
+    SumProducts(rows, rows, squares);
+  }
+  for (size_t s = 0; s < count; ++s) {
+    const VF sigma2 = hn::Set(df, 2 * squares[s] / static_cast<float>(kSuperblock));
+    for (size_t i = 0; i < kSuperblock; i += kLanes) {
+      const VF x = hn::LoadU(df, work[s].x + i);
+      VF weight = hn::Mul(x, x);
+      if (work->importance) {
+        weight = hn::Mul(hn::LoadU(df, work[s].importance + i), hn::Sqrt(hn::Add(sigma2, weight)));
+      }
+      hn::Store(weight, df, work[s].weights + i);
+    }
+  }
+}
+
+template <class Sums>
+void Fit(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  ErrorWeights(work, count);
+  for (size_t s = 0; s < count; ++s) {
+    for (size_t b = 0; b < kSuperblock / Sums::kN; b += kLanes) {
+      FitLanes<Sums>(type, grid, b, work + s);
+    }
+  }
+}
+
+// What the weights are stored as, but for d, and that times the weights of their errors.
+void StoredValues(const IQ1Type& type, const IQ1Superblock& work, float* q, float* wq) {
+  const DF df;
+  const DI di;
+  const VI two = hn::Set(di, 2);
+  for (size_t g = 0; g < kSuperblock / 8; ++g) {
+    const size_t b = 8 * g / type.block;
+    const size_t k = g % (type.block / 8);
+    const IQ1Fit& fit = work.fits[b];
+    const VF shift = hn::Set(df, fit.Lowered(type.block, k) ? -kIQ1Delta : kIQ1Delta);
+    const VF factor = hn::Set(df, static_cast<float>(2 * work.scales[b] + 1));
+    for (size_t i = 0; i < 8; i += kLanes) {
+      const VI bits = hn::Mul(hn::Iota(di, static_cast<int32_t>(i)), two);
+      const VI level = hn::And(hn::Shr(hn::Set(di, fit.codes[k]), bits), hn::Set(di, 3));
+      const VF value = hn::Add(hn::ConvertTo(df, hn::Sub(level, hn::Set(di, 1))), shift);
+      const VF stored = hn::Mul(value, factor);
+      hn::Store(stored, df, q + 8 * g + i);
+      hn::Store(hn::Mul(hn::Load(df, work.weights + 8 * g + i), stored), df, wq + 8 * g + i);
+    }
+  }
+}
+
+}  // namespace iq1
+
+void FitIQ1S(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  iq1::Fit<iq1::SumsS>(type, grid, work, count);
+}
+
+void FitIQ1M(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  iq1::Fit<iq1::SumsM>(type, grid, work, count);
+}
+
+void RefitIQ1(const IQ1Type& type, IQ1Superblock* work, size_t count) {
+  HWY_ALIGN float q[kIQ1AtOnce][kSuperblock];
+  HWY_ALIGN float wq[kIQ1AtOnce][kSuperblock];
+  const float* q_rows[kIQ1AtOnce];
+  const float* wq_rows[kIQ1AtOnce];
+  const float* x_rows[kIQ1AtOnce];
+  for (size_t s = 0; s < kIQ1AtOnce; ++s) {
+    const size_t from = s < count ? s : 0;
+    if (from == s) iq1::StoredValues(type, work[s], q[s], wq[s]);
+    q_rows[s] = q[from];
+    wq_rows[s] = wq[from];
+    x_rows[s] = work[from].x;
+  }
+  float xq[kIQ1AtOnce];
+  float qq[kIQ1AtOnce];
+  iq1::SumProducts(wq_rows, x_rows, xq);
+  iq1::SumProducts(wq_rows, q_rows, qq);
+  for (size_t s = 0; s < count; ++s) {
+    if (qq[s] > 0) work[s].d = xq[s] / qq[s];
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -232,18 +339,24 @@ namespace {
 
 HWY_EXPORT(FitIQ1S);
 HWY_EXPORT(FitIQ1M);
+HWY_EXPORT(RefitIQ1);
 
-void FitS(const IQ1Type& type, const Grid& grid, IQ1Superblock* work) {
-  HWY_DYNAMIC_DISPATCH(FitIQ1S)(type, grid, work);
+void FitS(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  HWY_DYNAMIC_DISPATCH(FitIQ1S)(type, grid, work, count);
 }
-void FitM(const IQ1Type& type, const Grid& grid, IQ1Superblock* work) {
-  HWY_DYNAMIC_DISPATCH(FitIQ1M)(type, grid, work);
+void FitM(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  HWY_DYNAMIC_DISPATCH(FitIQ1M)(type, grid, work, count);
 }
+void Refit(const IQ1Type& type, IQ1Superblock* work, size_t count) {
+  HWY_DYNAMIC_DISPATCH(RefitIQ1)(type, work, count);
+}
+constexpr IQ1Search kSearchS = {FitS, Refit};
+constexpr IQ1Search kSearchM = {FitM, Refit};
 
-template <const IQ1Type& kType, FitIQ1Fn kFit>
+template <const IQ1Type& kType, const IQ1Search& kSearch>
 void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
               const float* imatrix) noexcept {
-  QuantizeIQ1(kType, kFit, weights, blocks, rows, columns, imatrix);
+  QuantizeIQ1(kType, kSearch, weights, blocks, rows, columns, imatrix);
 }
 
 template <const GridType& kLayout>
@@ -251,20 +364,22 @@ void Dequantize(const uint8_t* blocks, float* weights, size_t count) noexcept {
   DequantizeGrid(kLayout, blocks, weights, count);
 }
 
+template <const IQ1Type& kType, const IQ1Search& kSearch, const GridType& kLayout>
+constexpr Codec IQ1Codec(TensorType type, bool needs_imatrix) {
+  return {type,
+          needs_imatrix,
+          Quantize<kType, kSearch>,
+          Dequantize<kLayout>,
+          Quantize<kType, kIQ1Reference>,
+          Dequantize<kLayout>};
+}
+
 }  // namespace
 
-constinit const Codec kIQ1SCodec = {TensorType::kIQ1_S,
-                                    true,
-                                    Quantize<kIQ1SType, FitS>,
-                                    Dequantize<kIQ1SLayout>,
-                                    Quantize<kIQ1SType, FitIQ1Reference>,
-                                    Dequantize<kIQ1SLayout>};
-constinit const Codec kIQ1MCodec = {TensorType::kIQ1_M,
-                                    false,
-                                    Quantize<kIQ1MType, FitM>,
-                                    Dequantize<kIQ1MLayout>,
-                                    Quantize<kIQ1MType, FitIQ1Reference>,
-                                    Dequantize<kIQ1MLayout>};
+constinit const Codec kIQ1SCodec =
+    IQ1Codec<kIQ1SType, kSearchS, kIQ1SLayout>(TensorType::kIQ1_S, true);
+constinit const Codec kIQ1MCodec =
+    IQ1Codec<kIQ1MType, kSearchM, kIQ1MLayout>(TensorType::kIQ1_M, false);
 
 }  // namespace quern::quant
 #endif  // HWY_ONCE

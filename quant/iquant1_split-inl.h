@@ -319,31 +319,31 @@ struct BestSplit {
   VF score;
   VF scale;
   VI number;
-  MF doubtful;  // the first one accepted is within the margin
+  VF safe;      // scores below are too near to what the search started with
+  MF doubtful;  // such a one was accepted
 
-  explicit BestSplit(VF beat)
-      : score(beat),
+  explicit BestSplit(VF start)
+      : score(start),
         scale(hn::Zero(DF())),
         number(hn::Set(DI(), -1)),
+        safe(hn::Mul(start, hn::Set(DF(), 1 + kMargin))),
         doubtful(hn::Lt(scale, scale)) {}
 
   HWY_INLINE void Try(VF xq, VF qq, int32_t candidate) {
     const DF df;
     const DI di;
-    const VF square = hn::Mul(xq, xq);
-    const MF better = hn::And(hn::Gt(qq, hn::Zero(df)), hn::Gt(square, hn::Mul(score, qq)));
-    const MF first = hn::RebindMask(df, hn::Lt(number, hn::Zero(di)));
-    const VF above = hn::Mul(score, hn::Set(df, 1 + kMargin));
-    const MF near = hn::Le(square, hn::Mul(above, qq));
-    doubtful = hn::Or(doubtful, hn::And(hn::And(better, first), near));
+    const MF better =
+        hn::And(hn::Gt(qq, hn::Zero(df)), hn::Gt(hn::Mul(xq, xq), hn::Mul(score, qq)));
     const VF fit = hn::Div(xq, qq);
     scale = hn::IfThenElse(better, fit, scale);
     score = hn::IfThenElse(better, hn::Mul(fit, xq), score);
     number = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, candidate), number);
+    doubtful = hn::Or(doubtful, hn::And(better, hn::Lt(score, safe)));
   }
 };
 
-// A little less than the best score of every kStride-th split; 0 where it cannot be told.
+// A little less, as the reciprocal is good to 11 bits, than the best score of every kStride-th
+// split; 0 where it cannot be told.
 template <class Sums>
 HWY_NOINLINE VF GoodScore(const Sums& sums) {
   constexpr size_t kStride = Sums::kN / 8;
@@ -354,12 +354,13 @@ HWY_NOINLINE VF GoodScore(const Sums& sums) {
     for (size_t high = low; high <= Sums::kN; high += kStride) {
       const auto all = row.At(high);
       for (size_t s = 0; s < Sums::kShifts; ++s) {
-        const VF score = hn::Div(hn::Mul(all.xq[s], all.xq[s]), all.qq[s]);
+        const VF square = hn::Mul(all.xq[s], all.xq[s]);
+        const VF score = hn::Mul(square, hn::ApproximateReciprocal(all.qq[s]));
         best = hn::IfThenElse(hn::Gt(score, best), score, best);
       }
     }
   }
-  return hn::Mul(best, hn::Set(df, 1 - 0x1p-12f));
+  return hn::Mul(best, hn::Set(df, 1 - 0x1p-9f));
 }
 
 template <class Sums>
@@ -404,7 +405,8 @@ HWY_INLINE BestSplit BestSplits(const Sums& sums, MF live) {
   BestSplit best(GoodScore(sums));
   if (HWY_LIKELY(hn::AllFalse(df, hn::AndNot(InRange(sums, best.score), live)))) {
     FindSplits(sums, &best);
-    if (HWY_LIKELY(hn::AllFalse(df, hn::And(best.doubtful, live)))) return best;
+    const MF none = hn::RebindMask(df, hn::Lt(best.number, hn::Zero(DI())));
+    if (HWY_LIKELY(hn::AllFalse(df, hn::And(hn::Or(best.doubtful, none), live)))) return best;
   }
   best = BestSplit(hn::Set(df, -std::numeric_limits<float>::max()));
   FindSplits(sums, &best);
