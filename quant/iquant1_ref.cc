@@ -241,12 +241,12 @@ void Fit(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t coun
   }
 }
 
-void Refit(const IQ1Type& type, IQ1Superblock* work, size_t count) {
+void RefitM(IQ1Superblock* work, size_t count) {
   for (IQ1Superblock* end = work + count; work != end; ++work) {
     Sums sums;
-    for (size_t b = 0; b < kSuperblock / type.block; ++b) {
+    for (size_t b = 0; b < kSuperblock / kIQ1MType.block; ++b) {
       const float factor = static_cast<float>(2 * work->scales[b] + 1);
-      AddSums(BlockOf(type, *work, b), work->fits[b], factor, &sums);
+      AddSums(BlockOf(kIQ1MType, *work, b), work->fits[b], factor, &sums);
     }
     if (sums.qq > 0) work->d = sums.xq / sums.qq;
   }
@@ -254,9 +254,10 @@ void Refit(const IQ1Type& type, IQ1Superblock* work, size_t count) {
 
 }  // namespace
 
-constinit const IQ1Type kIQ1SType = {&kIQ1SLayout, 32, false, 1e-12f, false, 1.125f};
-constinit const IQ1Type kIQ1MType = {&kIQ1MLayout, 16, true, 1e-7f, true, 1.1125f};
-constinit const IQ1Search kIQ1Reference = {Fit, Refit};
+constinit const IQ1Type kIQ1SType = {&kIQ1SLayout, 32, false, 1e-12f, 1.125f};
+constinit const IQ1Type kIQ1MType = {&kIQ1MLayout, 16, true, 1e-7f, 1.1125f};
+constinit const IQ1Search kIQ1SReference = {Fit, nullptr};
+constinit const IQ1Search kIQ1MReference = {Fit, RefitM};
 
 uint16_t BestNearIQ1(const Grid& grid, const float* x, const float* weights, const float* values,
                      float scale, uint32_t code) noexcept {
@@ -301,7 +302,7 @@ void QuantizeIQ1(const IQ1Type& type, const IQ1Search& search, const float* weig
     search.fit(type, grid, work, count);
     bool has_scale[kIQ1AtOnce];
     for (size_t s = 0; s < count; ++s) has_scale[s] = ChooseScales(type, &work[s]);
-    if (type.refit_d) search.refit(type, work, count);
+    if (search.refit) search.refit(work, count);
     for (size_t s = 0; s < count; ++s, blocks += type.layout->bytes) {
       Store(type, grid, work[s], has_scale[s], blocks);
     }

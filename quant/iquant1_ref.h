@@ -30,7 +30,6 @@ struct IQ1Type {
   size_t block;       // weights
   bool split_halves;  // a shift for each half of a block, and sums in another order
   float zero_block;   // blocks whose largest weight is below are stored as zeros
-  bool refit_d;       // d is fitted once more to all of the superblock
   float d_factor;     // fudge factor of the stored d
 };
 extern const IQ1Type kIQ1SType, kIQ1MType;
@@ -64,13 +63,13 @@ uint16_t BestNearIQ1(const Grid& grid, const float* x, const float* weights, con
 struct IQ1Search {
   // Finds the weights of the errors and the best fits.
   void (*fit)(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count);
-  // Once the scales are known, fits d to all of the superblock, if it can be.
-  void (*refit)(const IQ1Type& type, IQ1Superblock* work, size_t count);
+  // Once the scales are known, fits d to all of the superblock, if it can be. Null for IQ1_S.
+  void (*refit)(IQ1Superblock* work, size_t count);
 };
 inline constexpr size_t kIQ1AtOnce = 4;
 
 // The scalar search, and its choice for one block.
-extern const IQ1Search kIQ1Reference;
+extern const IQ1Search kIQ1SReference, kIQ1MReference;
 void FitIQ1Block(const IQ1Type& type, const Grid& grid, size_t block, IQ1Superblock* work) noexcept;
 
 // As QuantizeFn, with a search.

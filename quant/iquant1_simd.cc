@@ -276,20 +276,21 @@ void Fit(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t coun
 }
 
 // What the weights are stored as, but for d, and that times the weights of their errors.
-void StoredValues(const IQ1Type& type, const IQ1Superblock& work, float* q, float* wq) {
+template <size_t kN>
+void StoredValues(const IQ1Superblock& work, float* q, float* wq) {
   const DF df;
   const DI di;
-  const VI two = hn::Set(di, 2);
+  const VI one = hn::Set(di, 1);
   for (size_t g = 0; g < kSuperblock / 8; ++g) {
-    const size_t b = 8 * g / type.block;
-    const size_t k = g % (type.block / 8);
-    const IQ1Fit& fit = work.fits[b];
-    const VF shift = hn::Set(df, fit.Lowered(type.block, k) ? -kIQ1Delta : kIQ1Delta);
-    const VF factor = hn::Set(df, static_cast<float>(2 * work.scales[b] + 1));
+    const IQ1Fit& fit = work.fits[8 * g / kN];
+    const size_t k = g % (kN / 8);
+    const VF shift = hn::Set(df, fit.Lowered(kN, k) ? -kIQ1Delta : kIQ1Delta);
+    const VF factor = hn::Set(df, static_cast<float>(2 * work.scales[8 * g / kN] + 1));
     for (size_t i = 0; i < 8; i += kLanes) {
-      const VI bits = hn::Mul(hn::Iota(di, static_cast<int32_t>(i)), two);
-      const VI level = hn::And(hn::Shr(hn::Set(di, fit.codes[k]), bits), hn::Set(di, 3));
-      const VF value = hn::Add(hn::ConvertTo(df, hn::Sub(level, hn::Set(di, 1))), shift);
+      const VI place = hn::Iota(di, static_cast<int32_t>(i));
+      const VI code = hn::Set(di, static_cast<int32_t>(fit.codes[k]));
+      const VI level = hn::And(hn::Shr(code, hn::Add(place, place)), hn::Set(di, 3));
+      const VF value = hn::Add(hn::ConvertTo(df, hn::Sub(level, one)), shift);
       const VF stored = hn::Mul(value, factor);
       hn::Store(stored, df, q + 8 * g + i);
       hn::Store(hn::Mul(hn::Load(df, work.weights + 8 * g + i), stored), df, wq + 8 * g + i);
@@ -307,7 +308,7 @@ void FitIQ1M(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t 
   iq1::Fit<iq1::SumsM>(type, grid, work, count);
 }
 
-void RefitIQ1(const IQ1Type& type, IQ1Superblock* work, size_t count) {
+void RefitIQ1M(IQ1Superblock* work, size_t count) {
   HWY_ALIGN float q[kIQ1AtOnce][kSuperblock];
   HWY_ALIGN float wq[kIQ1AtOnce][kSuperblock];
   const float* q_rows[kIQ1AtOnce];
@@ -315,7 +316,7 @@ void RefitIQ1(const IQ1Type& type, IQ1Superblock* work, size_t count) {
   const float* x_rows[kIQ1AtOnce];
   for (size_t s = 0; s < kIQ1AtOnce; ++s) {
     const size_t from = s < count ? s : 0;
-    if (from == s) iq1::StoredValues(type, work[s], q[s], wq[s]);
+    if (from == s) iq1::StoredValues<iq1::SumsM::kN>(work[s], q[s], wq[s]);
     q_rows[s] = q[from];
     wq_rows[s] = wq[from];
     x_rows[s] = work[from].x;
@@ -339,7 +340,7 @@ namespace {
 
 HWY_EXPORT(FitIQ1S);
 HWY_EXPORT(FitIQ1M);
-HWY_EXPORT(RefitIQ1);
+HWY_EXPORT(RefitIQ1M);
 
 void FitS(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
   HWY_DYNAMIC_DISPATCH(FitIQ1S)(type, grid, work, count);
@@ -347,11 +348,9 @@ void FitS(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t cou
 void FitM(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
   HWY_DYNAMIC_DISPATCH(FitIQ1M)(type, grid, work, count);
 }
-void Refit(const IQ1Type& type, IQ1Superblock* work, size_t count) {
-  HWY_DYNAMIC_DISPATCH(RefitIQ1)(type, work, count);
-}
-constexpr IQ1Search kSearchS = {FitS, Refit};
-constexpr IQ1Search kSearchM = {FitM, Refit};
+void RefitM(IQ1Superblock* work, size_t count) { HWY_DYNAMIC_DISPATCH(RefitIQ1M)(work, count); }
+constexpr IQ1Search kSearchS = {FitS, nullptr};
+constexpr IQ1Search kSearchM = {FitM, RefitM};
 
 template <const IQ1Type& kType, const IQ1Search& kSearch>
 void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
@@ -364,22 +363,23 @@ void Dequantize(const uint8_t* blocks, float* weights, size_t count) noexcept {
   DequantizeGrid(kLayout, blocks, weights, count);
 }
 
-template <const IQ1Type& kType, const IQ1Search& kSearch, const GridType& kLayout>
+template <const IQ1Type& kType, const IQ1Search& kSearch, const IQ1Search& kReference,
+          const GridType& kLayout>
 constexpr Codec IQ1Codec(TensorType type, bool needs_imatrix) {
   return {type,
           needs_imatrix,
           Quantize<kType, kSearch>,
           Dequantize<kLayout>,
-          Quantize<kType, kIQ1Reference>,
+          Quantize<kType, kReference>,
           Dequantize<kLayout>};
 }
 
 }  // namespace
 
 constinit const Codec kIQ1SCodec =
-    IQ1Codec<kIQ1SType, kSearchS, kIQ1SLayout>(TensorType::kIQ1_S, true);
+    IQ1Codec<kIQ1SType, kSearchS, kIQ1SReference, kIQ1SLayout>(TensorType::kIQ1_S, true);
 constinit const Codec kIQ1MCodec =
-    IQ1Codec<kIQ1MType, kSearchM, kIQ1MLayout>(TensorType::kIQ1_M, false);
+    IQ1Codec<kIQ1MType, kSearchM, kIQ1MReference, kIQ1MLayout>(TensorType::kIQ1_M, false);
 
 }  // namespace quern::quant
 #endif  // HWY_ONCE
