@@ -342,16 +342,18 @@ struct BestSplit {
   }
 };
 
-// A little less, as the reciprocal is good to 11 bits, than the best score of every kStride-th
-// split; 0 where it cannot be told.
+// A little less, as the reciprocal is good to 11 bits, than the best score of some splits about
+// where the best one is when there are as many weights below zero as above; 0 where it cannot be
+// told.
 template <class Sums>
 HWY_NOINLINE VF GoodScore(const Sums& sums) {
-  constexpr size_t kStride = Sums::kN / 8;
+  constexpr size_t kHalf = Sums::kN / 2;
+  constexpr size_t kStep = Sums::kN / 8;
   const DF df;
   VF best = hn::Zero(df);
-  for (size_t low = 0; low <= Sums::kN; low += kStride) {
+  for (size_t low = kStep; low <= kHalf; low += kStep) {
     const auto row = sums.RowOf(low);
-    for (size_t high = low; high <= Sums::kN; high += kStride) {
+    for (size_t high = kHalf; high < Sums::kN; high += kStep) {
       const auto all = row.At(high);
       for (size_t s = 0; s < Sums::kShifts; ++s) {
         const VF square = hn::Mul(all.xq[s], all.xq[s]);
