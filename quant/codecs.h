@@ -12,9 +12,10 @@ extern const Codec kF32Codec, kF16Codec, kBF16Codec, kF64Codec;
 extern const Codec kQ4_0Codec, kQ4_1Codec, kQ5_0Codec, kQ5_1Codec, kQ8_0Codec;
 // kquant_{ref,simd}.cc
 extern const Codec kQ2KCodec, kQ3KCodec, kQ4KCodec, kQ5KCodec, kQ6KCodec;
-// iquant_{ref,simd}.cc, iquant1_ref.cc
-extern const Codec kIQ1SCodec, kIQ1MCodec, kIQ2XXSCodec, kIQ2XSCodec, kIQ2SCodec, kIQ3XXSCodec,
-    kIQ3SCodec;
+// iquant1_{ref,simd}.cc
+extern const Codec kIQ1SCodec, kIQ1MCodec;
+// iquant_{ref,simd}.cc
+extern const Codec kIQ2XXSCodec, kIQ2XSCodec, kIQ2SCodec, kIQ3XXSCodec, kIQ3SCodec;
 // nonlinear_{ref,simd}.cc
 extern const Codec kIQ4NLCodec, kIQ4XSCodec;
 // lowbit_ref.cc

@@ -1,26 +1,24 @@
 // IQ1_S and IQ1_M: the best split of a sorted block into three levels, then the grid.
+#include "quant/iquant1_ref.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "quant/blocks.h"
-#include "quant/iquant_ref.h"
 
 namespace quern::quant {
 namespace {
 
-constexpr float kDelta = 0.125f;
-constexpr float kRaised[3] = {-1 + kDelta, kDelta, 1 + kDelta};
-constexpr float kLowered[3] = {-1 - kDelta, -kDelta, 1 - kDelta};
 constexpr size_t kMaxBlock = 32;
 
-const float* Values(bool lowered) { return lowered ? kLowered : kRaised; }
+const float* Values(bool lowered) { return kIQ1Values[lowered ? 1 : 0]; }
 
 // A block of 16 or 32 weights, and the order of their sizes; equal ones stay in order.
 struct Block {
   size_t n;
   const float* x;
-  float weights[kMaxBlock];
+  const float* weights;
   uint8_t order[kMaxBlock];
 };
 
@@ -34,13 +32,6 @@ void Sort(Block* block) {
   }
 }
 
-void ErrorWeights(float sigma2, const float* importance, Block* block) {
-  for (size_t i = 0; i < block->n; ++i) {
-    const float square = block->x[i] * block->x[i];
-    block->weights[i] = importance ? importance[i] * std::sqrt(sigma2 + square) : square;
-  }
-}
-
 float LargestMagnitude(const Block& block) {
   float largest = std::fabs(block.x[0]);
   for (size_t i = 1; i < block.n; ++i) {
@@ -48,6 +39,10 @@ float LargestMagnitude(const Block& block) {
     largest = largest > size ? largest : size;
   }
   return largest;
+}
+
+Block BlockOf(const IQ1Type& type, const IQ1Superblock& work, size_t b) {
+  return {type.block, work.x + b * type.block, work.weights + b * type.block, {}};
 }
 
 // The first `low` weights of the order have level 0, those before `high` level 1, the rest 2.
@@ -68,8 +63,6 @@ struct Split {
     lowered = shifts;
   }
 };
-
-constexpr int kBothLowered = 3;
 
 // One shift for the block: sums over a level are differences of running sums.
 Split FindSplitS(const Block& block) {
@@ -144,45 +137,15 @@ Split FindSplitM(const Block& block) {
   return best;
 }
 
-struct Fit {
-  float scale = 0;
-  int lowered = 0;
-  uint16_t codes[4];
-};
-
-uint16_t BestNear(const Grid& grid, const Block& block, size_t first, const float* values,
-                  float scale, uint32_t code) {
-  const auto near = grid.Near(code);
-  uint16_t best = near.front();
-  float best_error = std::numeric_limits<float>::max();
-  for (const uint16_t candidate : near) {
-    float error = 0;
-    for (size_t k = 0; k < 8; ++k) {
-      const float diff = scale * values[candidate >> (2 * k) & 3] - block.x[first + k];
-      error += block.weights[first + k] * diff * diff;
-    }
-    if (error < best_error) {
-      best_error = error;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-// Whether group k of 8 weights is lowered.
-bool Lowered(const Fit& fit, size_t n, size_t k) {
-  return (fit.lowered >> (8 * k / (n / 2)) & 1) != 0;
-}
-
 struct Sums {
   float xq = 0;
   float qq = 0;
 };
 
 // Adds what a block with the levels of `codes` contributes, the values multiplied by `factor`.
-void AddSums(const Block& block, const Fit& fit, float factor, Sums* sums) {
+void AddSums(const Block& block, const IQ1Fit& fit, float factor, Sums* sums) {
   for (size_t i = 0; i < block.n; ++i) {
-    const float* values = Values(Lowered(fit, block.n, i / 8));
+    const float* values = Values(fit.Lowered(block.n, i / 8));
     const float q = values[fit.codes[i / 8] >> (2 * (i % 8)) & 3] * factor;
     sums->xq += block.weights[i] * q * block.x[i];
     sums->qq += block.weights[i] * q * q;
@@ -190,13 +153,13 @@ void AddSums(const Block& block, const Fit& fit, float factor, Sums* sums) {
 }
 
 // Takes the split's levels to the grid.
-Fit ToGrid(const Grid& grid, const Block& block, const Split& split) {
+IQ1Fit ToGrid(const Grid& grid, const Block& block, const Split& split) {
   uint8_t levels[kMaxBlock];
   for (size_t j = 0; j < block.n; ++j) {
     levels[block.order[j]] = static_cast<uint8_t>((j >= split.low) + (j >= split.high));
   }
   const bool flip = split.scale < 0;
-  Fit fit;
+  IQ1Fit fit{};
   fit.scale = flip ? -split.scale : split.scale;
   fit.lowered = flip ? split.lowered ^ kBothLowered : split.lowered;
   bool all_on_grid = true;
@@ -208,9 +171,10 @@ Fit ToGrid(const Grid& grid, const Block& block, const Split& split) {
     }
     const bool on_grid = grid.Find(code) >= 0;
     all_on_grid = all_on_grid && on_grid;
-    const float* values = Values(Lowered(fit, block.n, k));
+    const float* values = Values(fit.Lowered(block.n, k));
     fit.codes[k] = on_grid ? static_cast<uint16_t>(code)
-                           : BestNear(grid, block, 8 * k, values, fit.scale, code);
+                           : BestNearIQ1(grid, block.x + 8 * k, block.weights + 8 * k, values,
+                                         fit.scale, code);
   }
   if (all_on_grid) return fit;
   Sums sums;
@@ -219,93 +183,130 @@ Fit ToGrid(const Grid& grid, const Block& block, const Split& split) {
   return fit;
 }
 
-// What IQ1_S and IQ1_M differ in.
-struct Variant {
-  const GridType* layout;
-  size_t block;
-  float zero_block;
-  Split (*find_split)(const Block& block);
-  bool refit_d;  // d is fitted once more to all of the superblock
-  float d_factor;
-};
-constexpr Variant kIQ1S = {&kIQ1SLayout, 32, 1e-12f, FindSplitS, false, 1.125f};
-constexpr Variant kIQ1M = {&kIQ1MLayout, 16, 1e-7f, FindSplitM, true, 1.1125f};
+// d and the multiples of it that stand for the scales; false if there is no scale.
+bool ChooseScales(const IQ1Type& type, IQ1Superblock* work) {
+  const size_t count = kSuperblock / type.block;
+  std::fill_n(work->scales, count, uint8_t{0});
+  work->d = 0;
+  float largest = 0;
+  for (size_t b = 0; b < count; ++b) {
+    const float scale = work->fits[b].scale;
+    largest = largest > scale ? largest : scale;
+  }
+  if (largest == 0) return false;
+  work->d = largest / 15;
+  const float inverse = 1 / work->d;
+  for (size_t b = 0; b < count; ++b) {
+    const int scale = NearestInt(0.5f * (inverse * work->fits[b].scale - 1));
+    work->scales[b] = static_cast<uint8_t>(std::clamp(scale, 0, 7));
+  }
+  return true;
+}
 
-struct Superblock {
-  Block blocks[16];
-  Fit fits[16];
-  size_t count;
-};
+void Store(const IQ1Type& type, const Grid& grid, const IQ1Superblock& work, bool has_scale,
+           uint8_t* block) {
+  const size_t groups = type.block / 8;
+  GridQuants quants{};
+  for (size_t b = 0; b < kSuperblock / type.block; ++b) {
+    const IQ1Fit& fit = work.fits[b];
+    for (size_t k = 0; k < groups; ++k) {
+      quants.index[b * groups + k] = static_cast<uint16_t>(grid.Find(fit.codes[k]));
+      quants.lowered[b * groups + k] = has_scale && fit.Lowered(type.block, k);
+    }
+    if (has_scale) quants.scale[b] = work.scales[b];
+  }
+  if (has_scale) quants.d = F32ToF16(work.d * type.d_factor);
+  type.layout->pack(quants, block);
+}
 
-void Search(const Variant& variant, const Grid& grid, const float* x, const float* importance,
-            Superblock* work) {
+void ErrorWeights(IQ1Superblock* work) {
+  const float* x = work->x;
+  const float* importance = work->importance;
+  if (!importance) {
+    for (size_t i = 0; i < kSuperblock; ++i) work->weights[i] = x[i] * x[i];
+    return;
+  }
   float sum = 0;
   for (size_t i = 0; i < kSuperblock; ++i) sum += x[i] * x[i];
   const float sigma2 = 2 * sum / static_cast<float>(kSuperblock);
-  for (size_t b = 0; b < work->count; ++b) {
-    Block& block = work->blocks[b];
-    block.n = variant.block;
-    block.x = x + b * variant.block;
-    ErrorWeights(sigma2, importance ? importance + b * variant.block : nullptr, &block);
-    work->fits[b] = {0, 0, {0, 0, 0, 0}};
-    if (!(LargestMagnitude(block) >= variant.zero_block)) continue;
-    Sort(&block);
-    const Split split = variant.find_split(block);
-    if (split.lowered >= 0 && std::isfinite(split.scale))
-      work->fits[b] = ToGrid(grid, block, split);
+  for (size_t i = 0; i < kSuperblock; ++i) {
+    work->weights[i] = importance[i] * std::sqrt(sigma2 + x[i] * x[i]);
   }
 }
 
-void Store(const Variant& variant, const Grid& grid, const Superblock& work, GridQuants* quants) {
-  float largest = 0;
-  for (size_t b = 0; b < work.count; ++b) {
-    const float scale = work.fits[b].scale;
-    largest = largest > scale ? largest : scale;
-    for (size_t k = 0; k < variant.block / 8; ++k) {
-      quants->index[b * variant.block / 8 + k] =
-          static_cast<uint16_t>(grid.Find(work.fits[b].codes[k]));
-    }
+void Fit(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  for (IQ1Superblock* end = work + count; work != end; ++work) {
+    ErrorWeights(work);
+    for (size_t b = 0; b < kSuperblock / type.block; ++b) FitIQ1Block(type, grid, b, work);
   }
-  if (largest == 0) return;
-  float d = largest / 15;
-  const float inverse = 1 / d;
-  Sums sums;
-  for (size_t b = 0; b < work.count; ++b) {
-    const Fit& fit = work.fits[b];
-    const int scale = std::clamp(NearestInt(0.5f * (inverse * fit.scale - 1)), 0, 7);
-    quants->scale[b] = static_cast<uint8_t>(scale);
-    for (size_t k = 0; k < variant.block / 8; ++k) {
-      quants->lowered[b * variant.block / 8 + k] = Lowered(fit, variant.block, k);
-    }
-    if (variant.refit_d) AddSums(work.blocks[b], fit, static_cast<float>(2 * scale + 1), &sums);
-  }
-  if (sums.qq > 0) d = sums.xq / sums.qq;
-  quants->d = F32ToF16(d * variant.d_factor);
 }
 
-void Quantize(const Variant& variant, const float* weights, uint8_t* blocks, size_t rows,
-              size_t columns, const float* imatrix) {
-  const Grid& grid = GridOf(variant.layout->grid);
-  Superblock work;
-  work.count = kSuperblock / variant.block;
-  for (size_t i = 0; i < rows * columns; i += kSuperblock, blocks += variant.layout->bytes) {
-    Search(variant, grid, weights + i, imatrix ? imatrix + i % columns : nullptr, &work);
-    GridQuants quants{};
-    Store(variant, grid, work, &quants);
-    variant.layout->pack(quants, blocks);
+void RefitM(IQ1Superblock* work, size_t count) {
+  for (IQ1Superblock* end = work + count; work != end; ++work) {
+    Sums sums;
+    for (size_t b = 0; b < kSuperblock / kIQ1MType.block; ++b) {
+      const float factor = static_cast<float>(2 * work->scales[b] + 1);
+      AddSums(BlockOf(kIQ1MType, *work, b), work->fits[b], factor, &sums);
+    }
+    if (sums.qq > 0) work->d = sums.xq / sums.qq;
   }
 }
 
 }  // namespace
 
-void QuantizeIQ1SReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                           const float* imatrix) noexcept {
-  Quantize(kIQ1S, weights, blocks, rows, columns, imatrix);
+constinit const IQ1Type kIQ1SType = {&kIQ1SLayout, 32, false, 1e-12f, 1.125f};
+constinit const IQ1Type kIQ1MType = {&kIQ1MLayout, 16, true, 1e-7f, 1.1125f};
+constinit const IQ1Search kIQ1SReference = {Fit, nullptr};
+constinit const IQ1Search kIQ1MReference = {Fit, RefitM};
+
+uint16_t BestNearIQ1(const Grid& grid, const float* x, const float* weights, const float* values,
+                     float scale, uint32_t code) noexcept {
+  const auto near = grid.Near(code);
+  uint16_t best = near.front();
+  float best_error = std::numeric_limits<float>::max();
+  for (const uint16_t candidate : near) {
+    float error = 0;
+    for (size_t k = 0; k < 8; ++k) {
+      const float diff = scale * values[candidate >> (2 * k) & 3] - x[k];
+      error += weights[k] * diff * diff;
+    }
+    if (error < best_error) {
+      best_error = error;
+      best = candidate;
+    }
+  }
+  return best;
 }
 
-void QuantizeIQ1MReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                           const float* imatrix) noexcept {
-  Quantize(kIQ1M, weights, blocks, rows, columns, imatrix);
+void FitIQ1Block(const IQ1Type& type, const Grid& grid, size_t b, IQ1Superblock* work) noexcept {
+  Block block = BlockOf(type, *work, b);
+  work->fits[b] = {};
+  if (!(LargestMagnitude(block) >= type.zero_block)) return;
+  Sort(&block);
+  const Split split = type.split_halves ? FindSplitM(block) : FindSplitS(block);
+  if (split.lowered >= 0 && std::isfinite(split.scale)) work->fits[b] = ToGrid(grid, block, split);
+}
+
+void QuantizeIQ1(const IQ1Type& type, const IQ1Search& search, const float* weights,
+                 uint8_t* blocks, size_t rows, size_t columns, const float* imatrix) noexcept {
+  const Grid& grid = GridOf(type.layout->grid);
+  const size_t total = rows * columns / kSuperblock;
+  IQ1Superblock work[kIQ1AtOnce];
+  for (size_t first = 0; first < total; first += kIQ1AtOnce) {
+    const size_t count = std::min(kIQ1AtOnce, total - first);
+    for (size_t s = 0; s < count; ++s) {
+      const size_t at = (first + s) * kSuperblock;
+      work[s].x = weights + at;
+      work[s].importance = imatrix ? imatrix + at % columns : nullptr;
+    }
+    search.fit(type, grid, work, count);
+    bool has_scale[kIQ1AtOnce];
+    for (size_t s = 0; s < count; ++s) has_scale[s] = ChooseScales(type, &work[s]);
+    if (search.refit) search.refit(work, count);
+    for (size_t s = 0; s < count; ++s, blocks += type.layout->bytes) {
+      Store(type, grid, work[s], has_scale[s], blocks);
+    }
+  }
 }
 
 }  // namespace quern::quant

@@ -2,7 +2,7 @@
 //
 // A block of 16 or 32 weights is taken without its signs; for each of a number of scales its groups
 // of 4 or 8 weights are rounded to levels, and where the levels are no point of the grid, the best
-// of the points near it is taken. The scale with the best fit wins. IQ1 (iquant1_ref.cc) splits the
+// of the points near it is taken. The scale with the best fit wins. IQ1 (iquant1_ref.h) splits the
 // sorted weights into three levels instead. Layouts: iquant_blocks.h.
 //
 // Contract: as quant/codec.h. Where llama.cpp aborts because no point has a finite error, the first
@@ -89,12 +89,6 @@ void QuantizeGrid(const GridSearch& search, FindScalesFn find, const float* weig
                   uint8_t* blocks, size_t rows, size_t columns, const float* imatrix) noexcept;
 // The scalar search.
 void FindScalesReference(const GridBlock* blocks, size_t count, GridFit* fits) noexcept;
-
-// As QuantizeFn.
-void QuantizeIQ1SReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                           const float* imatrix) noexcept;
-void QuantizeIQ1MReference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                           const float* imatrix) noexcept;
 
 }  // namespace quern::quant
 

@@ -251,12 +251,6 @@ constexpr Codec GridCodec(TensorType type, bool needs_imatrix) {
 
 }  // namespace
 
-constinit const Codec kIQ1SCodec = {TensorType::kIQ1_S,    true,
-                                    QuantizeIQ1SReference, Dequantize<kIQ1SLayout>,
-                                    QuantizeIQ1SReference, Dequantize<kIQ1SLayout>};
-constinit const Codec kIQ1MCodec = {TensorType::kIQ1_M,    false,
-                                    QuantizeIQ1MReference, Dequantize<kIQ1MLayout>,
-                                    QuantizeIQ1MReference, Dequantize<kIQ1MLayout>};
 constinit const Codec kIQ2XXSCodec =
     GridCodec<kIQ2XXSLayout, kIQ2XXSSearch>(TensorType::kIQ2_XXS, true);
 constinit const Codec kIQ2XSCodec =

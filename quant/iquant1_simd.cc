@@ -1,0 +1,385 @@
+// Vector IQ1_S and IQ1_M: a block per lane for the split (iquant1_split-inl.h) and the sums, a near
+// point per lane for the choice among these.
+//
+// The error of a near point is a sum over its weights of what one level of that weight costs; so
+// the costs of a weight are one vector, in which the points look theirs up. Sums are made in the
+// order of iquant1_ref.cc.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "quant/iquant1_simd.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target.h.
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <cmath>
+#include <limits>
+
+#include "quant/blocks.h"
+#include "quant/codecs.h"
+#include "quant/iquant1_ref.h"
+#include "quant/iquant1_split-inl.h"
+#include "quant/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace quern::quant {
+namespace HWY_NAMESPACE {
+namespace iq1 {
+
+// As the reference.
+HWY_INLINE uint16_t BestNear(const Grid& grid, const float* x, const float* weights,
+                             const float* values, float scale, uint32_t code) {
+#if HWY_TARGET == HWY_SCALAR
+  return BestNearIQ1(grid, x, weights, values, scale, code);
+#else
+  const DF df;
+  const DI di;
+  const hn::Rebind<uint16_t, DF> du16;
+  const auto near = grid.Near(code);
+  VF costs[8];
+  const VF scaled = hn::Mul(hn::Set(df, scale), hn::LoadDup128(df, values));
+  for (size_t k = 0; k < 8; ++k) {
+    const VF diff = hn::Sub(scaled, hn::Set(df, x[k]));
+    costs[k] = hn::Mul(hn::Mul(hn::Set(df, weights[k]), diff), diff);
+  }
+  VF best = hn::Set(df, std::numeric_limits<float>::max());
+  VI best_at = hn::Zero(di);
+  VI at = hn::Iota(di, 0);
+  const VI three = hn::Set(di, 3);
+  const auto cost = [&](size_t k, VI codes) {
+    return hn::TableLookupLanes(costs[k], hn::IndicesFromVec(df, hn::And(codes, three)));
+  };
+  for (size_t j = 0; j < near.size(); j += kLanes) {
+    VI codes = hn::PromoteTo(di, hn::LoadU(du16, near.data() + j));
+    VF error = cost(0, codes);
+    for (size_t k = 1; k < 8; ++k) {
+      codes = hn::ShiftRight<2>(codes);
+      error = hn::Add(error, cost(k, codes));
+    }
+    const MF better = hn::Lt(error, best);
+    best = hn::IfThenElse(better, error, best);
+    best_at = hn::IfThenElse(hn::RebindMask(di, better), at, best_at);
+    at = hn::Add(at, hn::Set(di, static_cast<int32_t>(kLanes)));
+  }
+  // The first of the best.
+  const auto is_best = hn::RebindMask(di, hn::Eq(best, hn::MinOfLanes(df, best)));
+  const VI first = hn::IfThenElse(is_best, best_at, hn::Set(di, 0x7FFFFFFF));
+  return near[static_cast<size_t>(hn::GetLane(hn::MinOfLanes(di, first)))];
+#endif
+}
+
+// Groups of 8 in lanes that are not on the grid.
+struct OffGrid {
+  uint8_t lane[4 * kLanes];
+  uint8_t group[4 * kLanes];
+  size_t count = 0;
+
+  // Without a branch, which half of the time would be mispredicted.
+  HWY_INLINE void AddIf(bool off, size_t j, size_t k) {
+    lane[count] = static_cast<uint8_t>(j);
+    group[count] = static_cast<uint8_t>(k);
+    count += off;
+  }
+};
+
+// kLanes blocks: transposed, and what was found for them.
+template <class Sums>
+struct Blocks {
+  static constexpr size_t kN = Sums::kN;
+  HWY_ALIGN float x[kN * kLanes];
+  HWY_ALIGN float weights[kN * kLanes];
+  HWY_ALIGN uint64_t codes[kLanes];  // 2 bits per weight, before the grid
+  HWY_ALIGN int32_t number[kLanes];
+  HWY_ALIGN float scales[kLanes];       // 0 where nothing was found
+  HWY_ALIGN float refit[kLanes];        // 1 where a point is not what the split led to
+  HWY_ALIGN int32_t shifts[2][kLanes];  // of each half: 0 or 1
+  HWY_ALIGN int32_t points[kN / 8][kLanes];
+  bool found[kLanes];
+};
+
+// Levels of the split, at the places where the weights were before they were sorted.
+template <size_t kN>
+HWY_INLINE void LevelCodes(const Sorted<kN>& sorted, const int32_t* number, uint64_t* codes) {
+  const DU64 du64;
+  const hn::RebindToSigned<DU64> di64;
+  const hn::Rebind<int32_t, DD> di32;
+  const auto one = hn::Set(du64, 1);
+  for (size_t l = 0; l < kLanes; l += kDoubles) {
+    const auto split = hn::PromoteTo(di64, hn::ShiftRight<2>(hn::Load(di32, number + l)));
+    const auto low = hn::ShiftRight<6>(split);
+    const auto high = hn::And(split, hn::Set(di64, 63));
+    auto code = hn::Zero(du64);
+    for (size_t j = 0; j < kN; ++j) {
+      const auto place =
+          hn::BitCast(du64, hn::PromoteTo(di64, hn::Load(di32, sorted.places + j * kLanes + l)));
+      const auto bit = hn::Shl(one, hn::Add(place, place));
+      const auto at = hn::Set(di64, static_cast<int64_t>(j));
+      const auto zero_level = hn::RebindMask(du64, hn::Gt(low, at));
+      const auto below_two = hn::RebindMask(du64, hn::Gt(high, at));
+      code = hn::Add(code, hn::IfThenZeroElse(zero_level, bit));
+      code = hn::Add(code, hn::IfThenZeroElse(below_two, bit));
+    }
+    hn::Store(code, du64, codes + l);
+  }
+}
+
+// The scales that fit the points of the grid best, where there is one.
+template <class Sums>
+HWY_INLINE void RefitScales(Blocks<Sums>* blocks) {
+  const DF df;
+  const DI di;
+  VF xq = hn::Zero(df);
+  VF qq = xq;
+  for (size_t k = 0; k < Sums::kN / 8; ++k) {
+    const VI lowered = hn::Load(di, blocks->shifts[16 * k / Sums::kN]);
+    const VF shift = hn::IfThenElse(hn::RebindMask(df, hn::Eq(lowered, hn::Zero(di))),
+                                    hn::Set(df, kIQ1Delta), hn::Set(df, -kIQ1Delta));
+    VI code = hn::Load(di, blocks->points[k]);
+    for (size_t i = 8 * k; i < 8 * k + 8; ++i) {
+      const VI level = hn::Sub(hn::And(code, hn::Set(di, 3)), hn::Set(di, 1));
+      const VF q = hn::Add(hn::ConvertTo(df, level), shift);
+      const VF wq = hn::Mul(LoadLanes(blocks->weights, i), q);
+      xq = hn::Add(xq, hn::Mul(wq, LoadLanes(blocks->x, i)));
+      qq = hn::Add(qq, hn::Mul(wq, q));
+      code = hn::ShiftRight<2>(code);
+    }
+  }
+  const MF solvable = hn::And(hn::And(hn::Gt(xq, hn::Zero(df)), hn::Gt(qq, hn::Zero(df))),
+                              hn::Ne(hn::Load(df, blocks->refit), hn::Zero(df)));
+  hn::Store(hn::IfThenElse(solvable, hn::Div(xq, qq), hn::Load(df, blocks->scales)), df,
+            blocks->scales);
+}
+
+// Takes the splits to the grid. x and weights: of the first block, not transposed.
+template <class Sums>
+HWY_INLINE void ToGrid(const Grid& grid, const float* x, const float* weights,
+                       Blocks<Sums>* blocks) {
+  constexpr size_t kN = Sums::kN;
+  OffGrid off;
+  for (size_t j = 0; j < kLanes; ++j) {
+    uint64_t code = blocks->found[j] ? blocks->codes[j] : 0;
+    int lowered = blocks->found[j] ? Sums::kLowered[blocks->number[j] & 3] : 0;
+    if (blocks->scales[j] < 0) {
+      blocks->scales[j] = -blocks->scales[j];
+      code = 0xAAAAAAAAAAAAAAAAu - code;  // level 2 for 0
+      lowered ^= kBothLowered;
+    }
+    blocks->shifts[0][j] = lowered & 1;
+    blocks->shifts[1][j] = lowered >> 1;
+    blocks->refit[j] = 0;
+    for (size_t k = 0; k < kN / 8; ++k) {
+      const uint32_t point = code >> (16 * k) & 0xFFFF;
+      blocks->points[k][j] = static_cast<int32_t>(point);
+      off.AddIf(grid.Find(point) < 0, j, k);
+      hwy::Prefetch(grid.Near(point).data());
+    }
+  }
+  for (size_t i = 0; i < off.count; ++i) {
+    const size_t j = off.lane[i];
+    const size_t k = off.group[i];
+    const size_t first = j * kN + 8 * k;
+    int32_t& point = blocks->points[k][j];
+    point = BestNear(grid, x + first, weights + first, kIQ1Values[blocks->shifts[16 * k / kN][j]],
+                     blocks->scales[j], static_cast<uint32_t>(point));
+    blocks->refit[j] = 1;
+  }
+}
+
+// Blocks first..first+kLanes of the superblock.
+template <class Sums>
+HWY_NOINLINE void FitLanes(const IQ1Type& type, const Grid& grid, size_t first,
+                           IQ1Superblock* work) {
+  constexpr size_t kN = Sums::kN;
+  const DF df;
+  Blocks<Sums> blocks;
+  const float* x = work->x + first * kN;
+  const float* weights = work->weights + first * kN;
+  const float* rows[kLanes];
+  for (size_t j = 0; j < kLanes; ++j) rows[j] = x + j * kN;
+  Transpose(rows, kLanes, kN, blocks.x);
+  for (size_t j = 0; j < kLanes; ++j) rows[j] = weights + j * kN;
+  Transpose(rows, kLanes, kN, blocks.weights);
+
+  VF largest = hn::Zero(df);
+  VF spread = largest;  // stays 0 unless a weight is not finite
+  for (size_t i = 0; i < kN; ++i) {
+    const VF value = LoadLanes(blocks.x, i);
+    largest = hn::Max(largest, hn::Abs(value));
+    spread = hn::Add(spread, hn::Sub(value, value));
+  }
+  if (HWY_UNLIKELY(!hn::AllTrue(df, hn::Eq(spread, hn::Zero(df))))) {
+    for (size_t j = 0; j < kLanes; ++j) FitIQ1Block(type, grid, first + j, work);
+    return;
+  }
+  const MF live = hn::Ge(largest, hn::Set(df, type.zero_block));
+  Sorted<kN> sorted;
+  Sort<kN>(blocks.x, blocks.weights, &sorted);
+  const Sums sums(sorted);
+  const BestSplit best = BestSplits(sums, live);
+  const VI none = hn::Set(DI(), -1);
+  hn::Store(hn::IfThenElse(hn::RebindMask(DI(), live), best.number, none), DI(), blocks.number);
+  hn::Store(best.scale, df, blocks.scales);
+  LevelCodes<kN>(sorted, blocks.number, blocks.codes);
+  for (size_t j = 0; j < kLanes; ++j) {
+    blocks.found[j] = blocks.number[j] >= 0 && std::isfinite(blocks.scales[j]);
+    if (!blocks.found[j]) blocks.scales[j] = 0;
+  }
+  ToGrid(grid, x, weights, &blocks);
+  RefitScales(&blocks);
+  for (size_t j = 0; j < kLanes; ++j) {
+    IQ1Fit& fit = work->fits[first + j];
+    fit = {};
+    if (!blocks.found[j]) continue;
+    fit.scale = blocks.scales[j];
+    fit.lowered = blocks.shifts[0][j] | blocks.shifts[1][j] << 1;
+    for (size_t k = 0; k < kN / 8; ++k) fit.codes[k] = static_cast<uint16_t>(blocks.points[k][j]);
+  }
+}
+
+// sums[s] = of a[s][i] * b[s][i], in this order; the chains hide each other.
+HWY_INLINE void SumProducts(const float* const* a, const float* const* b, float* sums) {
+  float totals[kIQ1AtOnce] = {};
+  for (size_t i = 0; i < kSuperblock; ++i) {
+    for (size_t s = 0; s < kIQ1AtOnce; ++s) totals[s] += a[s][i] * b[s][i];
+  }
+  for (size_t s = 0; s < kIQ1AtOnce; ++s) sums[s] = totals[s];
+}
+
+void ErrorWeights(IQ1Superblock* work, size_t count) {
+  const DF df;
+  float squares[kIQ1AtOnce] = {};
+  if (work->importance) {
+    const float* rows[kIQ1AtOnce];
+    for (size_t s = 0; s < kIQ1AtOnce; ++s) rows[s] = work[s < count ? s : 0].x;
+    SumProducts(rows, rows, squares);
+  }
+  for (size_t s = 0; s < count; ++s) {
+    const VF sigma2 = hn::Set(df, 2 * squares[s] / static_cast<float>(kSuperblock));
+    for (size_t i = 0; i < kSuperblock; i += kLanes) {
+      const VF x = hn::LoadU(df, work[s].x + i);
+      VF weight = hn::Mul(x, x);
+      if (work->importance) {
+        weight = hn::Mul(hn::LoadU(df, work[s].importance + i), hn::Sqrt(hn::Add(sigma2, weight)));
+      }
+      hn::Store(weight, df, work[s].weights + i);
+    }
+  }
+}
+
+template <class Sums>
+void Fit(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  ErrorWeights(work, count);
+  for (size_t s = 0; s < count; ++s) {
+    for (size_t b = 0; b < kSuperblock / Sums::kN; b += kLanes) {
+      FitLanes<Sums>(type, grid, b, work + s);
+    }
+  }
+}
+
+// What the weights are stored as, but for d, and that times the weights of their errors.
+template <size_t kN>
+void StoredValues(const IQ1Superblock& work, float* q, float* wq) {
+  const DF df;
+  const DI di;
+  const VI one = hn::Set(di, 1);
+  for (size_t g = 0; g < kSuperblock / 8; ++g) {
+    const IQ1Fit& fit = work.fits[8 * g / kN];
+    const size_t k = g % (kN / 8);
+    const VF shift = hn::Set(df, fit.Lowered(kN, k) ? -kIQ1Delta : kIQ1Delta);
+    const VF factor = hn::Set(df, static_cast<float>(2 * work.scales[8 * g / kN] + 1));
+    for (size_t i = 0; i < 8; i += kLanes) {
+      const VI place = hn::Iota(di, static_cast<int32_t>(i));
+      const VI code = hn::Set(di, static_cast<int32_t>(fit.codes[k]));
+      const VI level = hn::And(hn::Shr(code, hn::Add(place, place)), hn::Set(di, 3));
+      const VF value = hn::Add(hn::ConvertTo(df, hn::Sub(level, one)), shift);
+      const VF stored = hn::Mul(value, factor);
+      hn::Store(stored, df, q + 8 * g + i);
+      hn::Store(hn::Mul(hn::Load(df, work.weights + 8 * g + i), stored), df, wq + 8 * g + i);
+    }
+  }
+}
+
+}  // namespace iq1
+
+void FitIQ1S(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  iq1::Fit<iq1::SumsS>(type, grid, work, count);
+}
+
+void FitIQ1M(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  iq1::Fit<iq1::SumsM>(type, grid, work, count);
+}
+
+void RefitIQ1M(IQ1Superblock* work, size_t count) {
+  HWY_ALIGN float q[kIQ1AtOnce][kSuperblock];
+  HWY_ALIGN float wq[kIQ1AtOnce][kSuperblock];
+  const float* q_rows[kIQ1AtOnce];
+  const float* wq_rows[kIQ1AtOnce];
+  const float* x_rows[kIQ1AtOnce];
+  for (size_t s = 0; s < kIQ1AtOnce; ++s) {
+    const size_t from = s < count ? s : 0;
+    if (from == s) iq1::StoredValues<iq1::SumsM::kN>(work[s], q[s], wq[s]);
+    q_rows[s] = q[from];
+    wq_rows[s] = wq[from];
+    x_rows[s] = work[from].x;
+  }
+  float xq[kIQ1AtOnce];
+  float qq[kIQ1AtOnce];
+  iq1::SumProducts(wq_rows, x_rows, xq);
+  iq1::SumProducts(wq_rows, q_rows, qq);
+  for (size_t s = 0; s < count; ++s) {
+    if (qq[s] > 0) work[s].d = xq[s] / qq[s];
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace quern::quant
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace quern::quant {
+namespace {
+
+HWY_EXPORT(FitIQ1S);
+HWY_EXPORT(FitIQ1M);
+HWY_EXPORT(RefitIQ1M);
+
+void FitS(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  HWY_DYNAMIC_DISPATCH(FitIQ1S)(type, grid, work, count);
+}
+void FitM(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
+  HWY_DYNAMIC_DISPATCH(FitIQ1M)(type, grid, work, count);
+}
+void RefitM(IQ1Superblock* work, size_t count) { HWY_DYNAMIC_DISPATCH(RefitIQ1M)(work, count); }
+constexpr IQ1Search kSearchS = {FitS, nullptr};
+constexpr IQ1Search kSearchM = {FitM, RefitM};
+
+template <const IQ1Type& kType, const IQ1Search& kSearch>
+void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+              const float* imatrix) noexcept {
+  QuantizeIQ1(kType, kSearch, weights, blocks, rows, columns, imatrix);
+}
+
+template <const GridType& kLayout>
+void Dequantize(const uint8_t* blocks, float* weights, size_t count) noexcept {
+  DequantizeGrid(kLayout, blocks, weights, count);
+}
+
+template <const IQ1Type& kType, const IQ1Search& kSearch, const IQ1Search& kReference,
+          const GridType& kLayout>
+constexpr Codec IQ1Codec(TensorType type, bool needs_imatrix) {
+  return {type,
+          needs_imatrix,
+          Quantize<kType, kSearch>,
+          Dequantize<kLayout>,
+          Quantize<kType, kReference>,
+          Dequantize<kLayout>};
+}
+
+}  // namespace
+
+constinit const Codec kIQ1SCodec =
+    IQ1Codec<kIQ1SType, kSearchS, kIQ1SReference, kIQ1SLayout>(TensorType::kIQ1_S, true);
+constinit const Codec kIQ1MCodec =
+    IQ1Codec<kIQ1MType, kSearchM, kIQ1MReference, kIQ1MLayout>(TensorType::kIQ1_M, false);
+
+}  // namespace quern::quant
+#endif  // HWY_ONCE
