@@ -106,45 +106,6 @@ Sums Evaluate(const GridBlock& block, const uint16_t* codes) {
   return sums;
 }
 
-void SearchScales(const GridBlock& block, GridFit* fit) {
-  fit->scale = block.first_scale;
-  std::fill_n(fit->codes, kMaxGroups, uint16_t{0});
-  float best = 0;
-  std::fill_n(fit->on_grid, kMaxGroups, !block.search->refit_all);
-  for (int step = -block.search->steps; step <= block.search->steps; ++step) {
-    const float inverse = block.InverseScale(step);
-    GridFit tried{1 / inverse, {}, {}};
-    for (size_t g = 0; g < block.groups(); ++g) {
-      const uint32_t code = Round(block, g, inverse);
-      tried.on_grid[g] = block.grid->Find(code) >= 0;
-      tried.codes[g] =
-          tried.on_grid[g] ? static_cast<uint16_t>(code) : BestNear(block, g, tried.scale, code);
-    }
-    const Sums sums = Evaluate(block, tried.codes);
-    if (sums.qq > 0 && sums.xq * sums.xq > best * sums.qq) {
-      *fit = tried;
-      fit->scale = sums.xq / sums.qq;
-      best = fit->scale * sums.xq;
-    }
-  }
-}
-
-// Rounds again, for the scale that was found.
-void Refit(const GridBlock& block, GridFit* fit) {
-  const bool any_off =
-      !std::all_of(fit->on_grid, fit->on_grid + block.groups(), [](bool b) { return b; });
-  if (!(fit->scale > 0) || !(any_off || block.search->fit_first)) return;
-  const float inverse = 1 / fit->scale;
-  for (size_t g = 0; g < block.groups(); ++g) {
-    if (fit->on_grid[g] && !block.search->refit_all) continue;
-    const uint32_t code = Round(block, g, inverse);
-    fit->codes[g] = block.grid->Find(code) >= 0 ? static_cast<uint16_t>(code)
-                                                : BestNear(block, g, fit->scale, code);
-  }
-  const Sums sums = Evaluate(block, fit->codes);
-  if (sums.qq > 0) fit->scale = sums.xq / sums.qq;
-}
-
 // Takes the signs off. If only an even number can be stored, the weight that matters least keeps
 // its sign, and is negative in x from now on.
 void TakeSigns(const float* from, GridBlock* block) {
@@ -183,8 +144,7 @@ void ErrorWeights(const float* x, float sigma2, const float* importance, GridBlo
   }
 }
 
-// Sets what the scales are tried around: the largest weight, or what the largest level would be in
-// a first fit.
+// Sets what the scales are tried around.
 void SetStart(GridBlock* block) {
   block->largest = 0;
   float largest = block->x[0];
@@ -192,32 +152,25 @@ void SetStart(GridBlock* block) {
   if (!(largest >= block->search->zero_block)) return;
   block->largest = largest;
   block->first_scale = largest / block->span();
-  if (!block->search->fit_first) return;
-  uint8_t levels[kMaxGridBlock];
-  const int top = block->top_level() + 1;
-  block->first_scale = FitPositiveScale(top + 1, block->n, block->x, block->weights, levels);
-  const float effective = block->first_scale * static_cast<float>(top);
-  block->largest = effective > 0 ? effective : 0;
 }
 
 // A block, whose scale is returned. It is stored at weight `first`, and what is stored in sequence
 // (signs, low bytes of indices) at weight `*next`, which is advanced.
-float StoreBlock(const GridBlock& block, size_t first, size_t* next, GridFit* fit,
+float StoreBlock(const GridBlock& block, const GridFit& fit, size_t first, size_t* next,
                  GridQuants* quants) {
   if (block.largest == 0) return 0;
   const size_t sequence = block.search->closes_gaps ? *next : first;
-  Refit(block, fit);
-  const uint8_t flip = fit->scale < 0 ? 255 : 0;
+  const uint8_t flip = fit.scale < 0 ? 255 : 0;
   for (size_t j = 0; j < block.n / 8; ++j) {
     quants->signs[sequence / 8 + j] = static_cast<uint8_t>(block.signs[j] ^ flip);
   }
   for (size_t g = 0; g < block.groups(); ++g) {
-    const uint32_t index = static_cast<uint32_t>(block.grid->Find(fit->codes[g]));
+    const uint32_t index = static_cast<uint32_t>(block.grid->Find(fit.codes[g]));
     quants->index[sequence / block.group + g] |= index & 255;
     quants->index[first / block.group + g] |= index & 0xFF00;
   }
   *next = sequence + block.n;
-  return std::fabs(fit->scale);
+  return std::fabs(fit.scale);
 }
 
 void QuantizeScales(const GridSearch& search, const float* scales, size_t count,
@@ -234,6 +187,25 @@ void QuantizeScales(const GridSearch& search, const float* scales, size_t count,
   for (size_t b = 0; b < count; ++b) {
     const int scale = NearestInt(0.5f * (inverse * scales[b] - 1));
     quants->scale[b] = static_cast<uint8_t>(std::clamp(scale, 0, 15));
+  }
+}
+
+// Of several superblocks: a sum has to go in order, but their chains of additions hide each other.
+constexpr size_t kSumsAtOnce = 8;
+void SumSquares(const float* x, size_t superblocks, float* sums) {
+  std::fill_n(sums, kSumsAtOnce, 0.f);
+  if (superblocks >= kSumsAtOnce) {
+    for (size_t i = 0; i < kSuperblock; ++i) {
+      for (size_t j = 0; j < kSumsAtOnce; ++j) {
+        sums[j] += x[j * kSuperblock + i] * x[j * kSuperblock + i];
+      }
+    }
+    return;
+  }
+  for (size_t j = 0; j < superblocks; ++j) {
+    for (size_t i = 0; i < kSuperblock; ++i) {
+      sums[j] += x[j * kSuperblock + i] * x[j * kSuperblock + i];
+    }
   }
 }
 
@@ -259,14 +231,78 @@ uint16_t BestNear(const GridBlock& block, size_t group, float scale, uint32_t co
   return best;
 }
 
-void FindScalesReference(const GridBlock* blocks, size_t count, GridFit* fits) noexcept {
-  for (size_t b = 0; b < count; ++b) {
-    if (blocks[b].largest != 0) SearchScales(blocks[b], &fits[b]);
+void SearchScales(const GridBlock& block, GridFit* fit) noexcept {
+  fit->scale = block.first_scale;
+  std::fill_n(fit->codes, kMaxGroups, uint16_t{0});
+  float best = 0;
+  std::fill_n(fit->on_grid, kMaxGroups, !block.search->refit_all);
+  for (int step = -block.search->steps; step <= block.search->steps; ++step) {
+    const float inverse = block.InverseScale(step);
+    GridFit tried{1 / inverse, {}, {}};
+    for (size_t g = 0; g < block.groups(); ++g) {
+      const uint32_t code = Round(block, g, inverse);
+      tried.on_grid[g] = block.grid->Find(code) >= 0;
+      tried.codes[g] =
+          tried.on_grid[g] ? static_cast<uint16_t>(code) : BestNear(block, g, tried.scale, code);
+    }
+    const Sums sums = Evaluate(block, tried.codes);
+    if (sums.qq > 0 && sums.xq * sums.xq > best * sums.qq) {
+      *fit = tried;
+      fit->scale = sums.xq / sums.qq;
+      best = fit->scale * sums.xq;
+    }
   }
 }
 
-void QuantizeGrid(const GridSearch& search, FindScalesFn find, const float* weights,
-                  uint8_t* blocks, size_t rows, size_t columns, const float* imatrix) noexcept {
+void Refit(const GridBlock& block, GridFit* fit) noexcept {
+  const bool any_off =
+      !std::all_of(fit->on_grid, fit->on_grid + block.groups(), [](bool b) { return b; });
+  if (!(fit->scale > 0) || !(any_off || block.search->fit_first)) return;
+  const float inverse = 1 / fit->scale;
+  for (size_t g = 0; g < block.groups(); ++g) {
+    if (fit->on_grid[g] && !block.search->refit_all) continue;
+    const uint32_t code = Round(block, g, inverse);
+    fit->codes[g] = block.grid->Find(code) >= 0 ? static_cast<uint16_t>(code)
+                                                : BestNear(block, g, fit->scale, code);
+  }
+  const Sums sums = Evaluate(block, fit->codes);
+  if (sums.qq > 0) fit->scale = sums.xq / sums.qq;
+}
+
+void PrepareBlock(const float* x, float sigma2, const float* importance,
+                  GridBlock* block) noexcept {
+  ErrorWeights(x, sigma2, importance, block);
+  TakeSigns(x, block);
+  SetStart(block);
+}
+
+void SetFirstFit(float scale, GridBlock* block) noexcept {
+  const float effective = scale * static_cast<float>(block->top_level() + 1);
+  block->first_scale = scale;
+  block->largest = effective > 0 ? effective : 0;
+}
+
+void FitFirst(GridBlock* block) noexcept {
+  uint8_t levels[kMaxGridBlock];
+  const int count = block->top_level() + 2;
+  SetFirstFit(FitPositiveScale(count, block->n, block->x, block->weights, levels), block);
+}
+
+void FitBlocksReference(const GridInput& input, GridBlock* blocks, size_t count,
+                        GridFit* fits) noexcept {
+  for (size_t b = 0; b < count; ++b) {
+    const size_t j = b * blocks[b].n;
+    PrepareBlock(input.x + j, input.sigma2, input.importance ? input.importance + j : nullptr,
+                 &blocks[b]);
+    if (blocks[b].search->fit_first && blocks[b].largest != 0) FitFirst(&blocks[b]);
+    if (blocks[b].largest == 0) continue;
+    SearchScales(blocks[b], &fits[b]);
+    Refit(blocks[b], &fits[b]);
+  }
+}
+
+void QuantizeGrid(const GridSearch& search, FitBlocksFn fit, const float* weights, uint8_t* blocks,
+                  size_t rows, size_t columns, const float* imatrix) noexcept {
   const Grid& grid = GridOf(search.type->grid);
   const size_t count = kSuperblock / search.block;
   GridBlock work[16];
@@ -277,24 +313,18 @@ void QuantizeGrid(const GridSearch& search, FindScalesFn find, const float* weig
     block.n = search.block;
     block.group = static_cast<size_t>(grid.data().dimension);
   }
+  float sums[kSumsAtOnce];
   for (size_t i = 0; i < rows * columns; i += kSuperblock, blocks += search.type->bytes) {
-    const float* x = weights + i;
-    const float* importance = imatrix ? imatrix + i % columns : nullptr;
-    float sum = 0;
-    for (size_t j = 0; j < kSuperblock; ++j) sum += x[j] * x[j];
-    const float sigma2 = search.sigma_factor * sum / static_cast<float>(kSuperblock);
-    for (size_t b = 0; b < count; ++b) {
-      const size_t j = b * search.block;
-      ErrorWeights(x + j, sigma2, importance ? importance + j : nullptr, &work[b]);
-      TakeSigns(x + j, &work[b]);
-      SetStart(&work[b]);
-    }
-    find(work, count, fits);
+    const size_t at = i / kSuperblock % kSumsAtOnce;
+    if (at == 0) SumSquares(weights + i, (rows * columns - i) / kSuperblock, sums);
+    const GridInput input{weights + i, imatrix ? imatrix + i % columns : nullptr,
+                          search.sigma_factor * sums[at] / static_cast<float>(kSuperblock)};
+    fit(input, work, count, fits);
     GridQuants quants{};
     float scales[16];
     size_t next = 0;
     for (size_t b = 0; b < count; ++b) {
-      scales[b] = StoreBlock(work[b], b * search.block, &next, &fits[b], &quants);
+      scales[b] = StoreBlock(work[b], fits[b], b * search.block, &next, &quants);
     }
     QuantizeScales(search, scales, count, &quants);
     search.type->pack(quants, blocks);

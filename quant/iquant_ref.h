@@ -79,16 +79,37 @@ struct GridFit {
 // Which of the near points has the least error for a scale; the first, if no error is finite.
 uint16_t BestNear(const GridBlock& block, size_t group, float scale, uint32_t code) noexcept;
 
-// Finds the best of all scales for each of the blocks of a superblock.
-using FindScalesFn = void (*)(const GridBlock* blocks, size_t count, GridFit* fits);
+// A superblock's 256 weights, their importance or null, and their mean square times sigma_factor.
+struct GridInput {
+  const float* x;
+  const float* importance;
+  float sigma2;
+};
+
+// The steps of the search for one block, of which search, grid, n and group are set.
+// Takes the signs off, weighs the errors and sets the largest weight as what the scales are tried
+// around.
+void PrepareBlock(const float* x, float sigma2, const float* importance, GridBlock* block) noexcept;
+// Where the search says so: tries scales around what the largest level would be in a first fit.
+void FitFirst(GridBlock* block) noexcept;
+void SetFirstFit(float scale, GridBlock* block) noexcept;
+// Finds the best of all scales.
+void SearchScales(const GridBlock& block, GridFit* fit) noexcept;
+// Rounds again, for the scale that was found.
+void Refit(const GridBlock& block, GridFit* fit) noexcept;
+
+// All steps for all blocks of a superblock. Fits of blocks without a largest weight stay as they
+// are.
+using FitBlocksFn = void (*)(const GridInput& input, GridBlock* blocks, size_t count,
+                             GridFit* fits);
+void FitBlocksReference(const GridInput& input, GridBlock* blocks, size_t count,
+                        GridFit* fits) noexcept;
 
 // As QuantizeFn, with a search. In IQ3_S, llama.cpp v0.5.0 does not step over the low bytes and
 // signs of a block whose weights are all 0: those of the following blocks move up, and decode
 // wrongly. We write the same bytes.
-void QuantizeGrid(const GridSearch& search, FindScalesFn find, const float* weights,
-                  uint8_t* blocks, size_t rows, size_t columns, const float* imatrix) noexcept;
-// The scalar search.
-void FindScalesReference(const GridBlock* blocks, size_t count, GridFit* fits) noexcept;
+void QuantizeGrid(const GridSearch& search, FitBlocksFn fit, const float* weights, uint8_t* blocks,
+                  size_t rows, size_t columns, const float* imatrix) noexcept;
 
 }  // namespace quern::quant
 
