@@ -49,8 +49,7 @@ std::span<const FormatInfo> Formats();
 
 // Opens a file or folder with the first format that recognizes it. Throws kMissing, kIo, and
 // kBadMagic where no format does (saying what the file seems to be: an HTML page, a git-LFS
-// pointer, an empty file, ...), kUsage (a root in a format without one), and whatever the format's
-// own validation finds.
+// pointer, ...), kUsage (a root in a format without one), and what the format's validation finds.
 std::unique_ptr<ModelSource> OpenModel(const std::filesystem::path& path,
                                        const OpenOptions& options = {});
 
