@@ -34,10 +34,10 @@ int Convert(const Arguments& arguments, const CommonOptions& common) {
   options.vocab_only = arguments.vocab_only;
   if (!arguments.vocab_from.empty()) options.vocab_from = arguments.vocab_from;
   options.ggml = arguments.ggml;
-  const converters::OutputModel model = converters::Convert(*source, options);
+  converters::OutputModel model = converters::Convert(*source, options);
   PlanArguments plan = arguments.plan;
   if (plan.types.empty()) plan.types = {"auto"};
-  return WriteModel(*source, model, plan, common);
+  return WriteModel(*source, std::move(model), plan, common);
 }
 
 }  // namespace
@@ -56,8 +56,6 @@ void AddConvert(CLI::App& app, Program& program) {
       ->take_all();
   AddPlanOptions(*command, arguments->plan);
   AddOpenOptions(*command, arguments->open);
-  command->add_flag("--allow-requantize", arguments->plan.allow_requantize,
-                    "Quantize tensors of a GGUF that are quantized already");
   command
       ->add_option("--architecture", arguments->architecture_files,
                    "Architecture file to use beside the built-in ones (docs/architectures.md)")

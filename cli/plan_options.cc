@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <cctype>
+#include <sstream>
 
+#include "converters/model_edits.h"
 #include "formats/core/error.h"
+#include "formats/core/file.h"
 
 namespace quern::cli {
 namespace {
@@ -24,6 +27,42 @@ const quant::FileType* FileTypeArgument(const std::string& name) {
               fmt::format("there is no file type \"{}\"; `quern types` lists them", name));
 }
 
+// One REGEX=TYPE by llama-quantize's rules: the first '=' splits, and the pattern is taken in lower
+// case.
+void AddTensorType(const std::string& option, const std::string& text,
+                   quant::RecipeOptions& recipe) {
+  const size_t equals = text.find('=');
+  if (equals == text.npos || equals == 0) {
+    throw Error(ErrorCode::kUsage, {{}, {}, option},
+                fmt::format("\"{}\" is not REGEX=TYPE", Printable(text)));
+  }
+  std::string pattern = text.substr(0, equals);
+  for (char& c : pattern) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  recipe.tensor_types.emplace_back(std::move(pattern),
+                                   TypeArgument(option, text.substr(equals + 1)));
+}
+
+// A list of them, separated by blanks or newlines.
+void AddTensorTypesOf(const std::string& file, quant::RecipeOptions& recipe) {
+  constexpr uint64_t kMaxBytes = 16 << 20;
+  std::istringstream words(ReadTextFile(file, kMaxBytes));
+  for (std::string word; words >> word;) {
+    AddTensorType("--tensor-type-file " + file, word, recipe);
+  }
+}
+
+void AddEditOptions(CLI::App& command, PlanArguments& arguments) {
+  command
+      .add_option("--override-kv", arguments.overrides,
+                  "KEY=TYPE:VALUE: metadata key with another value, TYPE being int, float, bool or "
+                  "str; repeatable")
+      ->take_all();
+  command
+      .add_option("--prune-layers", arguments.prune_layers,
+                  "Leave out these layers, e.g. 3,4,7, and number the others anew")
+      ->type_name("N,N,...");
+}
+
 }  // namespace
 
 void AddPlanOptions(CLI::App& command, PlanArguments& arguments) {
@@ -40,10 +79,23 @@ void AddPlanOptions(CLI::App& command, PlanArguments& arguments) {
                      "Tensor type for output.weight");
   command.add_option("--token-embedding-type", arguments.token_embedding_type,
                      "Tensor type for token_embd.weight");
-  command
-      .add_option("--tensor-type", arguments.tensor_types,
-                  "REGEX=TYPE: tensor type for tensors whose name the regex finds; repeatable")
-      ->take_all();
+  const auto add_tensor_types = [&](const std::string& name, bool is_file,
+                                    const std::string& description) {
+    command
+        .add_option_function<std::string>(
+            name,
+            [&arguments, is_file](const std::string& text) {
+              arguments.tensor_types.push_back({is_file, text});
+            },
+            description)
+        ->trigger_on_parse();  // so that both keep their common order
+  };
+  add_tensor_types(
+      "--tensor-type", false,
+      "REGEX=TYPE: tensor type for tensors whose name the regex finds; repeatable, the "
+      "first match wins");
+  add_tensor_types("--tensor-type-file", true,
+                   "File with a list of REGEX=TYPE, separated by blanks or newlines; repeatable");
   command.add_option("--imatrix", arguments.imatrix,
                      "Importance matrix (llama-imatrix's .gguf or .dat): which columns matter");
   command
@@ -55,6 +107,16 @@ void AddPlanOptions(CLI::App& command, PlanArguments& arguments) {
                   "Do not use the importance matrix for tensors whose name contains this; "
                   "repeatable")
       ->take_all();
+  AddEditOptions(command, arguments);
+  command.add_flag("--allow-requantize", arguments.allow_requantize,
+                   "Quantize tensors that are quantized already (they lose precision twice)");
+  command.add_flag("--allow-nonfinite", arguments.allow_nonfinite,
+                   "Go on where a weight is NaN or infinite; what becomes of its block is not "
+                   "defined");
+  command.add_flag("--strict", arguments.strict,
+                   "Refuse to give a tensor another type because its rows do not fit the recipe's");
+  command.add_flag("--explain", arguments.explain,
+                   "Print each tensor's type and the rule that chose it, and write nothing");
 }
 
 std::optional<quant::Imatrix> ReadImatrix(const PlanArguments& arguments) {
@@ -66,6 +128,11 @@ std::optional<quant::Imatrix> ReadImatrix(const PlanArguments& arguments) {
   }
   quant::Imatrix imatrix = formats::imatrix::ReadImatrix(arguments.imatrix);
   quant::FilterImatrix(arguments.include_weights, arguments.exclude_weights, imatrix);
+  if (imatrix.entries.empty()) {
+    throw Error(ErrorCode::kUsage, {{}, {}, "--imatrix"},
+                "--include-weights and --exclude-weights leave no entry of the importance matrix; "
+                "`quern inspect` lists their names");
+  }
   return imatrix;
 }
 
@@ -90,18 +157,17 @@ PlanOptions MakePlanOptions(const PlanArguments& arguments, const std::string& t
     recipe.token_embedding_type =
         TypeArgument("--token-embedding-type", arguments.token_embedding_type);
   }
-  for (const std::string& text : arguments.tensor_types) {
-    // llama-quantize's rules: the first '=' splits, and the pattern is taken in lower case.
-    const size_t equals = text.find('=');
-    if (equals == text.npos) {
-      throw Error(ErrorCode::kUsage, {{}, {}, "--tensor-type"},
-                  fmt::format("\"{}\" is not REGEX=TYPE", text));
+  for (const auto& [is_file, text] : arguments.tensor_types) {
+    if (is_file) {
+      AddTensorTypesOf(text, recipe);
+    } else {
+      AddTensorType("--tensor-type", text, recipe);
     }
-    std::string pattern = text.substr(0, equals);
-    for (char& c : pattern) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    recipe.tensor_types.emplace_back(std::move(pattern),
-                                     TypeArgument("--tensor-type", text.substr(equals + 1)));
   }
+  for (const std::string& text : arguments.overrides) {
+    options.overrides.push_back(converters::ParseKeyOverride(text));
+  }
+  options.strict = arguments.strict;
   options.imatrix = imatrix;
   options.imatrix_file = arguments.imatrix;
   return options;

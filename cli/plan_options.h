@@ -22,10 +22,20 @@ struct PlanArguments {
   bool allow_requantize = false;
   std::string output_tensor_type;
   std::string token_embedding_type;
-  std::vector<std::string> tensor_types;  // REGEX=TYPE
-  std::string imatrix;                    // --imatrix
+  // --tensor-type REGEX=TYPE and --tensor-type-file FILE, in their order: the first match wins
+  struct TensorType {
+    bool is_file;
+    std::string text;
+  };
+  std::vector<TensorType> tensor_types;
+  std::string imatrix;  // --imatrix
   std::vector<std::string> include_weights;
   std::vector<std::string> exclude_weights;
+  std::vector<std::string> overrides;  // --override-kv KEY=TYPE:VALUE
+  std::string prune_layers;            // --prune-layers N,N,...
+  bool strict = false;
+  bool explain = false;
+  bool allow_nonfinite = false;
 };
 
 void AddPlanOptions(CLI::App& command, PlanArguments& arguments);

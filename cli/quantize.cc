@@ -40,8 +40,6 @@ void AddQuantize(CLI::App& app, Program& program) {
       ->take_all()
       ->required();
   AddPlanOptions(*command, arguments->plan);
-  command->add_flag("--allow-requantize", arguments->plan.allow_requantize,
-                    "Quantize tensors that are quantized already (they lose precision twice)");
 }
 
 }  // namespace quern::cli

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "converters/executor.h"
+#include "converters/model_edits.h"
 #include "converters/naming.h"
 #include "formats/core/error.h"
 #include "verify/written.h"
@@ -80,6 +82,27 @@ void PrintPlan(const OutputModel& model, const Job& job) {
   }
 }
 
+// A table: name, shape, type in the source, type in the output, the rule that chose it.
+void Explain(const OutputModel& model, const Job& job) {
+  size_t names = 0;
+  size_t shapes = 0;
+  const auto shape = [](const auto& planned) {
+    return fmt::format("[{}]", fmt::join(planned.shape, ", "));
+  };
+  for (const auto& planned : job.plan->tensors) {
+    names = std::max(names, Printable(model.tensors[planned.tensor].name, 60).size());
+    shapes = std::max(shapes, shape(planned).size());
+  }
+  fmt::print("{}\n", job.plan->type_name);
+  for (const auto& planned : job.plan->tensors) {
+    const auto& tensor = model.tensors[planned.tensor];
+    fmt::print("{:<{}}  {:<{}}  {:>7} -> {:<7}  {}{}{}\n", Printable(tensor.name, 60), names,
+               shape(planned), shapes, Name(tensor.value.type), Name(planned.type), planned.reason,
+               planned.via ? fmt::format("; through {}", Name(*planned.via)) : "",
+               planned.importance.empty() ? "" : "; by importance");
+  }
+}
+
 void DryRun(const OutputModel& model, const std::vector<Job>& jobs, uint64_t memory,
             const CommonOptions& common) {
   if (common.json) {
@@ -107,8 +130,11 @@ void Report(const OutputModel& model, const std::vector<Job>& jobs, double secon
 
 }  // namespace
 
-int WriteModel(const ModelSource& source, const OutputModel& model, const PlanArguments& arguments,
+int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments& arguments,
                const CommonOptions& common) {
+  if (!arguments.prune_layers.empty()) {
+    converters::PruneLayers(converters::ParseLayers(arguments.prune_layers), model);
+  }
   const std::optional<quant::Imatrix> imatrix = ReadImatrix(arguments);
   std::vector<WritePlan> plans;
   for (const std::string& type : arguments.types) {
@@ -128,7 +154,11 @@ int WriteModel(const ModelSource& source, const OutputModel& model, const PlanAr
   options.check = [&](const Job& job, const fs::path& partial) {
     verify::CheckWritten(partial, model, *job.plan);
   };
-  if (common.dry_run) {
+  if (arguments.explain && !common.json) {
+    for (const Job& job : jobs) Explain(model, job);
+    return 0;
+  }
+  if (common.dry_run || arguments.explain) {
     DryRun(model, jobs, converters::ExecuteMemory(model, jobs, options), common);
     return 0;
   }

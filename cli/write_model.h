@@ -9,8 +9,8 @@
 
 namespace quern::cli {
 
-// Plans every requested type and prints or executes. Returns the exit code.
-int WriteModel(const ModelSource& source, const converters::OutputModel& model,
+// Prunes the model, plans every requested type and prints or executes. Returns the exit code.
+int WriteModel(const ModelSource& source, converters::OutputModel model,
                const PlanArguments& arguments, const CommonOptions& common);
 
 }  // namespace quern::cli

@@ -2,6 +2,7 @@
 #ifndef QUERN_CONVERTERS_OUTPUT_MODEL_H_
 #define QUERN_CONVERTERS_OUTPUT_MODEL_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,9 @@ struct OutputTensor {
   // llama.cpp's converter keeps these in F32 whatever the output type is: vectors, norms, routers,
   // positions, ... (converters/architecture.h says which)
   bool keep_f32 = false;
+  // The name in the whole model, where pruning has changed it: an importance matrix knows it by
+  // that. Empty where it is `name`.
+  std::string unpruned_name = {};
 };
 
 struct OutputModel {
@@ -28,6 +32,9 @@ struct OutputModel {
   // Precision in which llama.cpp's converter would store the weights under --outtype auto: F16 or
   // BF16 (F32 is stored as F16). Absent for a GGUF source, whose tensors have their types already.
   std::optional<TensorType> auto_type;
+  // Layers that pruning has left (PruneLayers), which the plan writes into the metadata. The recipe
+  // sees the whole model's, as in llama-quantize.
+  std::optional<uint32_t> layers_left;
   std::vector<std::string> notes;  // for the user: what was dropped, assumed, unusual
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "converters/model_edits.h"
 #include "formats/core/error.h"
 #include "formats/gguf/gguf_writer.h"
 #include "quant/codec.h"
@@ -75,8 +76,10 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
   for (const size_t i : order) ordered.push_back(tensors[i]);
   quant::RecipeOptions recipe = options.recipe;
   recipe.has_imatrix = options.imatrix != nullptr;
+  Metadata metadata = model.metadata;
+  OverrideKeys(options.overrides, metadata);
   const auto choices =
-      quant::ChooseTypes(*options.file_type, quant::FactsFrom(model.metadata), ordered, recipe);
+      quant::ChooseTypes(*options.file_type, quant::FactsFrom(metadata), ordered, recipe);
   quant::RequireCodecs(ordered, choices);
   for (size_t k = 0; k < order.size(); ++k) {
     PlannedTensor planned{
@@ -93,7 +96,10 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
       planned.via = stored;
     }
     if (options.imatrix && stored != planned.type) {
-      planned.importance = quant::ImportanceOf(*options.imatrix, ordered[k], choices[k]);
+      quant::RecipeTensor known = ordered[k];
+      const std::string& unpruned = model.tensors[order[k]].unpruned_name;
+      if (!unpruned.empty()) known.name = unpruned;
+      planned.importance = quant::ImportanceOf(*options.imatrix, known, choices[k]);
     }
     plan.tensors.push_back(std::move(planned));
   }
@@ -102,9 +108,50 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
   plan.metadata.SetLast("general.file_type", options.file_type->only_copy
                                                  ? quant::CopiedFileType(model.metadata, ordered)
                                                  : options.file_type->id);
-  if (options.imatrix) {
+}
+
+// What llama-quantize appends, in its order.
+void AppendKeys(const OutputModel& model, const PlanOptions& options, bool quantizes,
+                WritePlan& plan) {
+  RequireDistinctKeys(options.overrides);
+  for (const auto& [key, value] : options.overrides) {
+    const Value* old = plan.metadata.Find(key);
+    if (!old || TypeOf(*old) == TypeOf(value)) continue;
+    plan.notes.push_back(fmt::format(
+        "{} is {} in the model and becomes {}; llama.cpp refuses keys of an unexpected type",
+        Printable(key), ValueTypeName(TypeOf(*old)), ValueTypeName(TypeOf(value))));
+  }
+  OverrideKeys(options.overrides, plan.metadata);
+  if (options.imatrix && quantizes) {
     quant::AddImatrixMetadata(options.imatrix_file, *options.imatrix, plan.metadata);
   }
+  if (model.layers_left) {
+    const std::string architecture(plan.metadata.GetString("general.architecture").value_or(""));
+    plan.metadata.SetLast(architecture + ".block_count", *model.layers_left);
+  }
+}
+
+// "a (reason), b (reason) and 3 more"
+std::string ListFallbacks(const OutputModel& model, const WritePlan& plan) {
+  constexpr size_t kShown = 10;
+  std::string list;
+  size_t count = 0;
+  for (const PlannedTensor& planned : plan.tensors) {
+    if (!planned.fallback || ++count > kShown) continue;
+    list += fmt::format("{}{} ({})", count > 1 ? ", " : "",
+                        Printable(model.tensors[planned.tensor].name), planned.reason);
+  }
+  if (count > kShown) list += fmt::format(" and {} more", count - kShown);
+  return list;
+}
+
+void RequireNoFallback(const OutputModel& model, const WritePlan& plan) {
+  const std::string list = ListFallbacks(model, plan);
+  if (list.empty()) return;
+  throw Error(ErrorCode::kUnsupported, {{}, {}, "--strict"},
+              fmt::format("{} cannot store the rows of {}; choose another type, or one for them by "
+                          "--tensor-type",
+                          plan.type_name, list));
 }
 
 void LayOut(const OutputModel& model, WritePlan& plan) {
@@ -124,19 +171,26 @@ void LayOut(const OutputModel& model, WritePlan& plan) {
 }
 
 void AddNotes(const OutputModel& model, WritePlan& plan) {
-  plan.notes = model.notes;
   size_t fallbacks = 0;
+  size_t requantized = 0;
   std::optional<TensorType> via;
   for (const PlannedTensor& planned : plan.tensors) {
+    const TensorType source = model.tensors[planned.tensor].value.type;
     fallbacks += planned.fallback;
-    if (planned.via && model.tensors[planned.tensor].value.type == TensorType::kF32) {
-      via = planned.via;
-    }
+    requantized += IsQuantized(source) && planned.type != source;
+    if (planned.via && source == TensorType::kF32) via = planned.via;
+  }
+  if (requantized > 0) {
+    plan.notes.push_back(fmt::format(
+        "{} tensors are quantized in the source already and lose precision a second time; start "
+        "from a F16, BF16 or F32 model where there is one",
+        requantized));
   }
   if (fallbacks > 0) {
-    plan.notes.push_back(fmt::format(
-        "{} tensors have rows that {} cannot store; they get another type (see --dry-run)",
-        fallbacks, plan.type_name));
+    plan.notes.push_back(
+        fmt::format("{} tensors have rows that {} cannot store; they get another type (--explain "
+                    "lists them, --strict refuses them)",
+                    fallbacks, plan.type_name));
   }
   if (via) {
     plan.notes.push_back(fmt::format(
@@ -151,16 +205,21 @@ void AddNotes(const OutputModel& model, WritePlan& plan) {
 WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
   WritePlan plan;
   plan.metadata = model.metadata;
+  plan.notes = model.notes;
   const bool from_gguf = !model.auto_type;
   const quant::FileType* type = options.file_type;
   const bool as_it_is = type == nullptr || type->only_copy;
-  if (from_gguf && type == nullptr) {
+  const bool copies = from_gguf && type == nullptr;
+  const bool converts = !from_gguf && (as_it_is || !IsQuantized(type->base));
+  if (copies) {
     PlanCopy(model, plan);
-  } else if (!from_gguf && (as_it_is || !IsQuantized(type->base))) {
+  } else if (converts) {
     PlanConversion(model, as_it_is ? *model.auto_type : type->base, plan);
   } else {
     PlanQuantization(model, options, plan);
   }
+  if (options.strict) RequireNoFallback(model, plan);
+  AppendKeys(model, options, !copies && !converts, plan);
   LayOut(model, plan);
   AddNotes(model, plan);
   return plan;
@@ -170,10 +229,16 @@ Json PlanToJson(const OutputModel& model, const WritePlan& plan) {
   Json tensors = Json::array();
   for (const PlannedTensor& planned : plan.tensors) {
     const OutputTensor& tensor = model.tensors[planned.tensor];
-    Json entry = {{"name", tensor.name},     {"type", Name(planned.type)},
-                  {"shape", planned.shape},  {"offset", planned.offset},
-                  {"bytes", planned.bytes},  {"source", Describe(tensor.value)},
-                  {"reason", planned.reason}};
+    Json entry = {{"name", tensor.name},
+                  {"type", Name(planned.type)},
+                  {"shape", planned.shape},
+                  {"offset", planned.offset},
+                  {"bytes", planned.bytes},
+                  {"source", Describe(tensor.value)},
+                  {"source_type", Name(tensor.value.type)},
+                  {"reason", planned.reason},
+                  {"fallback", planned.fallback},
+                  {"importance", !planned.importance.empty()}};
     if (planned.via) entry["via"] = Name(*planned.via);
     tensors.push_back(std::move(entry));
   }

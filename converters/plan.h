@@ -30,6 +30,9 @@ struct PlanOptions {
   // Importance of the columns, for the types that use it. Outlives the plan; null for none.
   const quant::Imatrix* imatrix = nullptr;
   std::string imatrix_file;  // its name, for the metadata
+  // Keys that get these values, last in the metadata; the recipe sees them.
+  std::vector<Metadata::Entry> overrides;
+  bool strict = false;  // a fall-back to another type is an error
 };
 
 struct PlannedTensor {
@@ -54,8 +57,9 @@ struct WritePlan {
   std::vector<std::string> notes;  // for the user
 };
 
-// Throws what quant::ChooseTypes and gguf::LayOut throw, and kUnsupported where a tensor's source
-// type cannot be decoded.
+// Throws what quant::ChooseTypes and gguf::LayOut throw, kUsage where a
+// key is overridden twice, and kUnsupported where a tensor's source type cannot be decoded or, with
+// `strict`, where a row size forces another type than the recipe's.
 WritePlan MakePlan(const OutputModel& model, const PlanOptions& options);
 
 // The plan as `--dry-run --json` prints it (docs/json.md).

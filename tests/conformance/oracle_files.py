@@ -109,7 +109,7 @@ class Family:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", nargs="*", metavar="FAMILY")
-    parser.add_argument("--options", action="store_true", help="only the options, on all families")
+    parser.add_argument("--options", nargs="*", metavar="FAMILY", help="only the options")
     arguments = parser.parse_args()
     need_shared()
     need_oracle()
@@ -119,8 +119,8 @@ def main():
     if arguments.all is not None:
         cases = [(name, [t for t in FILE_TYPES if imatrix or t not in SLOW], imatrix)
                  for name in arguments.all or FAMILIES for imatrix in (False, True)]
-    if arguments.options: cases = [(name, [], False) for name in FAMILIES]
-    everything = arguments.all is not None or arguments.options
+    if arguments.options is not None: cases = [(name, [], False) for name in arguments.options or FAMILIES]
+    everything = arguments.all is not None or arguments.options is not None
     for name in dict.fromkeys(name for name, _, _ in cases):
         with tempfile.TemporaryDirectory() as folder:
             family = Family(name, folder, oracle, report)
