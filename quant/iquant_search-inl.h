@@ -88,111 +88,153 @@ HWY_INLINE void AddGroup(GridInts code, const float* wx, const float* w, GridFlo
   }
 }
 
-// What each level of each weight of a group costs, for kGridLanes candidates.
+// What levels of each weight of a group cost, for kGridLanes candidates: those in reach of a code.
 template <class Shape>
 struct LevelCosts {
-  // Levels are cut out of codes in units of kUnit, which leaves a factor for the address.
-  static constexpr int kUnit = kGridLanes % 4 == 0 ? 2 : 0;  // log2
-  HWY_ALIGN float costs[Shape::kGroup * Shape::kLevels * kGridLanes];
+  // Levels are cut out of codes in units of 2^kUnit, which leaves a factor for the address.
+  static constexpr int kUnit = kGridLanes % 4 == 0 ? 2 : 0;
+  // Below level 0 and above the top, for 3 bits: levels that are computed but not read.
+  static constexpr size_t kMargin = Shape::kBits == 2 ? 0 : kContenderReach;
+  static constexpr size_t kRow = (Shape::kLevels + 2 * kMargin) * kGridLanes;
+  HWY_ALIGN float costs[Shape::kGroup * kRow];
 
   HWY_INLINE GridFloats At(size_t k, uint32_t code) const {
     const int shift = Shape::kBits * static_cast<int>(k) - kUnit;
     const uint32_t moved = shift < 0 ? code << -shift : code >> shift;
     const size_t level = moved & static_cast<uint32_t>((Shape::kLevels - 1) << kUnit);
     return hn::Load(GridFloat(),
-                    costs + k * Shape::kLevels * kGridLanes + level * (kGridLanes >> kUnit));
+                    costs + k * kRow + kMargin * kGridLanes + level * (kGridLanes >> kUnit));
   }
 
-  // values: scale * (2*level + 1), kRoom for each level.
-  HWY_INLINE void Set(const float* values, size_t room, const float* x, const float* roots) {
+  // `values`: scale * (2*level + 1), Candidates::kRoom for each level. Returns in which candidates
+  // no level of the code costs more than those beside it.
+  HWY_INLINE auto Set(uint32_t code, const float* values, size_t room, const float* x,
+                      const float* roots) {
     const GridFloat df;
-    GridFloats value[Shape::kTop + 1];
-    for (size_t level = 0; level <= Shape::kTop; ++level) {
-      value[level] = hn::LoadU(df, values + level * room);
-    }
+    constexpr size_t kWindow = Shape::kBits == 2 ? 3 : 2 * kContenderReach + 1;
+    auto nearest = hn::Eq(hn::Zero(df), hn::Zero(df));
     for (size_t k = 0; k < Shape::kGroup; ++k) {
       const GridFloats xk = hn::Set(df, x[k]);
       const GridFloats root = hn::Set(df, roots[k]);
-      float* to = costs + k * Shape::kLevels * kGridLanes;
-      for (size_t level = 0; level <= Shape::kTop; ++level, to += kGridLanes) {
-        const GridFloats diff = hn::Sub(value[level], xk);
-        hn::Store(hn::Mul(hn::Mul(root, diff), diff), df, to);
+      const size_t level = code >> (Shape::kBits * k) & (Shape::kLevels - 1);
+      const size_t first = Shape::kBits == 2 ? 0 : level;  // in values
+      float* to = costs + k * kRow + first * kGridLanes;
+      GridFloats around[kWindow];
+      for (size_t i = 0; i < kWindow; ++i) {
+        const GridFloats diff = hn::Sub(hn::LoadU(df, values + (first + i) * room), xk);
+        around[i] = hn::Mul(hn::Mul(root, diff), diff);
+        hn::Store(around[i], df, to + i * kGridLanes);
+      }
+      if constexpr (Shape::kBits == 2) {
+        const GridFloats own = hn::Load(df, to + level * kGridLanes);
+        nearest = hn::And(nearest, hn::Le(own, hn::Min(hn::Min(around[0], around[1]), around[2])));
+      } else {
+        nearest = hn::And(nearest, hn::Le(around[2], hn::Min(around[1], around[3])));
       }
     }
+    return nearest;
   }
 };
 
-// The best of the points near a code, in each lane.
-template <class Shape>
-HWY_INLINE GridInts BestNearCandidates(const LevelCosts<Shape>& costs,
-                                       std::span<const uint16_t> near) {
-  constexpr size_t kStep = 4;  // points at once; lists are filled up to a multiple
-  const GridFloat df;
-  const GridInt di;
-  GridFloats best = hn::Set(df, std::numeric_limits<float>::max());
-  GridInts best_point = hn::Set(di, near.front());
-  const uint16_t* const end = near.data() + near.size();
-  for (const uint16_t* at = near.data(); at < end; at += kStep) {
-    GridFloats errors[kStep];
-    for (size_t j = 0; j < kStep; ++j) {
-      GridFloats error = costs.At(0, at[j]);
-      for (size_t k = 1; k < Shape::kGroup; ++k) error = hn::Add(error, costs.At(k, at[j]));
-      errors[j] = error;
-    }
-    for (size_t j = 0; j < kStep; ++j) {
-      const auto better = hn::Lt(errors[j], best);
-      best = hn::IfThenElse(better, errors[j], best);
-      best_point = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, at[j]), best_point);
-    }
-  }
-  return best_point;
+// A point and its error in each lane.
+struct Choices {
+  GridFloats error;
+  GridInts point;
+};
+
+// The first of the better.
+HWY_INLINE Choices BetterOf(const Choices& first, const Choices& second) {
+  const auto later = hn::Lt(second.error, first.error);
+  return {hn::IfThenElse(later, second.error, first.error),
+          hn::IfThenElse(hn::RebindMask(GridInt(), later), second.point, first.point)};
 }
 
-// Candidates in the order of their steps; the last is repeated to fill the last vector. Behind each
-// row is room for a vector that begins at any candidate.
+template <class Shape>
+HWY_INLINE Choices Choose(const LevelCosts<Shape>& costs, uint32_t point) {
+  GridFloats error = costs.At(0, point);
+  for (size_t k = 1; k < Shape::kGroup; ++k) error = hn::Add(error, costs.At(k, point));
+  return {error, hn::Set(GridInt(), static_cast<int>(point))};
+}
+
+// The best of some contenders, in each lane. All errors are finite.
+template <class Shape>
+HWY_INLINE GridInts BestContender(const LevelCosts<Shape>& costs, const uint16_t* points,
+                                  size_t count) {
+  static_assert(kContenderRun == 4);
+  const auto best_of_four = [&](const uint16_t* four) HWY_ATTR {
+    return BetterOf(BetterOf(Choose<Shape>(costs, four[0]), Choose<Shape>(costs, four[1])),
+                    BetterOf(Choose<Shape>(costs, four[2]), Choose<Shape>(costs, four[3])));
+  };
+  Choices best = best_of_four(points);
+  for (size_t i = kContenderRun; i < count; i += kContenderRun) {
+    best = BetterOf(best, best_of_four(points + i));
+  }
+  return best.point;
+}
+
+// Candidates in the order of their steps; the last is repeated to fill the last vector. Candidate c
+// of group g is at g * count + c. Behind is room for a vector that begins at any candidate.
 struct Candidates {
-  static constexpr size_t kRoom = 32 + kGridLanes;
+  static constexpr size_t kMax = 32;
+  static constexpr size_t kRoom = kMax + kGridLanes;
   size_t count;
   HWY_ALIGN float inverse[kRoom];
-  HWY_ALIGN float values[8 * kRoom];  // of levels: scale * (2*level + 1)
-  HWY_ALIGN int32_t rounded[kMaxGroups * kRoom];
-  HWY_ALIGN int32_t points[kMaxGroups * kRoom];
+  // Of levels: scale * (2*level + 1), and for 3 bits those in reach of them.
+  HWY_ALIGN float values[(8 + 2 * kContenderReach) * kRoom];
+  HWY_ALIGN int32_t rounded[kMaxGroups * kMax + kGridLanes];
+  HWY_ALIGN int32_t points[kMaxGroups * kMax + kGridLanes];
   HWY_ALIGN float xq[kRoom];
   HWY_ALIGN float qq[kRoom];
+  // Bit i: candidate i's code differs from the one before, or is the first of its group.
+  uint64_t begins[kMaxGroups * kMax / 64];
 };
 
 // Candidates of a group with the same code off the grid.
 struct Run {
-  uint32_t code;
-  uint32_t group;
-  uint32_t begin;
-  uint32_t end;
+  uint32_t contenders;  // Grid::ContendersAt
+  uint16_t begin;
+  uint16_t end;
+};
+
+// The largest level at each step, which divided by the largest weight is the inverse scale; as many
+// as candidates.
+struct StepSpans {
+  size_t count;
+  HWY_ALIGN float spans[Candidates::kRoom];
+
+  StepSpans(const GridSearch& search, float span) {
+    const size_t steps = static_cast<size_t>(2 * search.steps + 1);
+    count = (steps + kGridLanes - 1) / kGridLanes * kGridLanes;
+    for (size_t i = 0; i < count; ++i) {
+      const int step = std::min(static_cast<int>(i) - search.steps, search.steps);
+      spans[i] = span + static_cast<float>(step) * search.step;
+    }
+  }
 };
 
 template <class Shape>
-HWY_INLINE void SetCandidates(const GridBlock& block, Candidates& tried) {
+HWY_INLINE void SetCandidates(const StepSpans& spans, float largest, Candidates& tried) {
   const GridFloat df;
-  const GridInt di;
-  const GridSearch& search = *block.search;
-  const GridFloats steps = hn::Set(df, static_cast<float>(search.steps));
+  constexpr int kFirst = Shape::kBits == 2 ? 0 : -2;
+  tried.count = spans.count;
   for (size_t v = 0; v < tried.count; v += kGridLanes) {
-    const GridFloats from = hn::ConvertTo(df, hn::Iota(di, static_cast<int>(v) - search.steps));
-    const GridFloats shift = hn::Mul(hn::Min(from, steps), hn::Set(df, search.step));
-    const GridFloats inverse =
-        hn::Div(hn::Add(hn::Set(df, block.span()), shift), hn::Set(df, block.largest));
+    const GridFloats inverse = hn::Div(hn::Load(df, spans.spans + v), hn::Set(df, largest));
     const GridFloats scale = hn::Div(hn::Set(df, 1.f), inverse);
     hn::Store(inverse, df, tried.inverse + v);
-    for (size_t level = 0; level <= Shape::kTop; ++level) {
-      const GridFloats q = hn::Set(df, static_cast<float>(2 * level + 1));
-      hn::Store(hn::Mul(scale, q), df, tried.values + level * Candidates::kRoom + v);
+    float* to = tried.values + v;
+    for (int level = kFirst; level <= Shape::kTop - kFirst; ++level, to += Candidates::kRoom) {
+      const float q = level < 0             ? -1e10f
+                      : level > Shape::kTop ? 1e10f
+                                            : static_cast<float>(2 * level + 1);
+      hn::Store(hn::Mul(scale, hn::Set(df, q)), df, to);
     }
   }
 }
 
-// Rounds a group for all candidates. Bit i of the result: candidate i's code differs from the one
-// before, or is the first. Equal codes lie together, since levels rise with the inverse scale.
+// Rounds all groups for all candidates. Equal codes lie together, since levels rise with the
+// inverse scale.
 template <class Shape>
-HWY_INLINE uint64_t RoundCandidates(const float* x, size_t g, Candidates& tried) {
+HWY_INLINE void RoundCandidates(const float* x, size_t groups, Candidates& tried) {
   const GridInt di;
   HWY_ALIGN int32_t rotation[kGridLanes];
   for (size_t i = 0; i < kGridLanes; ++i) {
@@ -200,53 +242,66 @@ HWY_INLINE uint64_t RoundCandidates(const float* x, size_t g, Candidates& tried)
   }
   const auto rotate = hn::SetTableIndices(di, rotation);
   const auto first_lane = hn::Eq(hn::Iota(di, 0), hn::Zero(di));
-  GridInts last = hn::Set(di, -1);
-  uint64_t begins = 0;
-  for (size_t v = 0; v < tried.count; v += kGridLanes) {
-    const GridInts code = RoundGroup<Shape>(hn::Load(GridFloat(), tried.inverse + v), x);
-    hn::Store(code, di, tried.rounded + g * Candidates::kRoom + v);
-    hn::Store(code, di, tried.points + g * Candidates::kRoom + v);
-    const GridInts rotated = hn::TableLookupLanes(code, rotate);
-    const GridInts before = hn::IfThenElse(first_lane, last, rotated);
-    uint8_t bits[8] = {};
-    hn::StoreMaskBits(di, hn::Ne(code, before), bits);
-    begins |= uint64_t{bits[0]} << v;
-    last = rotated;
+  std::fill_n(tried.begins, (groups * tried.count + 63) / 64, uint64_t{0});
+  for (size_t g = 0; g < groups; ++g) {
+    GridInts last = hn::Set(di, -1);
+    for (size_t v = 0; v < tried.count; v += kGridLanes) {
+      const size_t at = g * tried.count + v;
+      const GridInts code =
+          RoundGroup<Shape>(hn::Load(GridFloat(), tried.inverse + v), x + g * Shape::kGroup);
+      hn::Store(code, di, tried.rounded + at);
+      hn::Store(code, di, tried.points + at);
+      const GridInts rotated = hn::TableLookupLanes(code, rotate);
+      uint8_t bits[8] = {};
+      hn::StoreMaskBits(di, hn::Ne(code, hn::IfThenElse(first_lane, last, rotated)), bits);
+      tried.begins[at / 64] |= uint64_t{bits[0]} << (at % 64);
+      last = rotated;
+    }
   }
-  return begins;
 }
 
-// All groups; returns the end of the runs.
-template <class Shape>
-HWY_INLINE Run* RoundBlock(const GridBlock& block, const float* x, Candidates& tried, Run* runs) {
-  for (size_t g = 0; g < block.groups(); ++g) {
-    uint64_t begins = RoundCandidates<Shape>(x + g * Shape::kGroup, g, tried);
-    begins |= uint64_t{1} << tried.count;
-    for (uint32_t begin = 0; begin < tried.count;) {
-      begins &= begins - 1;
-      const uint32_t end = static_cast<uint32_t>(std::countr_zero(begins));
-      const uint32_t code = static_cast<uint32_t>(tried.rounded[g * Candidates::kRoom + begin]);
-      *runs = {code, static_cast<uint32_t>(g), begin, end};
-      runs += block.grid->Find(code) < 0;  // no branch: nobody can predict it
-      begin = end;
+// The runs of a block; returns their end. Nobody can predict which codes are on the grid, hence no
+// branch.
+inline Run* FindRuns(const Grid& grid, size_t groups, const Candidates& tried, Run* runs) {
+  const size_t end = groups * tried.count;
+  uint16_t begins[kMaxGroups * Candidates::kMax + 1];
+  size_t count = 0;
+  for (size_t at = 0; at < end; at += 64) {
+    for (uint64_t bits = tried.begins[at / 64]; bits != 0; bits &= bits - 1) {
+      begins[count++] = static_cast<uint16_t>(at + static_cast<size_t>(std::countr_zero(bits)));
     }
+  }
+  begins[count] = static_cast<uint16_t>(end);
+  for (size_t i = 0; i < count; ++i) {
+    runs->contenders = grid.ContendersAt(static_cast<uint32_t>(tried.rounded[begins[i]]));
+    runs->begin = begins[i];
+    runs->end = begins[i + 1];
+    runs += runs->contenders != 0;
   }
   return runs;
 }
 
-// The point for each candidate of a run.
+// The points for some candidates of a run, from `at` on.
 template <class Shape>
-HWY_INLINE void TakeToGrid(const GridBlock& block, const Run& run, LevelCosts<Shape>& costs,
-                           Candidates& tried) {
+HWY_INLINE void TakeToGrid(const GridBlock& block, const Run& run, size_t at,
+                           LevelCosts<Shape>& costs, Candidates& tried) {
   const GridInt di;
-  const size_t i = run.group * Shape::kGroup;
-  const std::span<const uint16_t> near = block.grid->Near(run.code);
-  for (size_t c = run.begin; c < run.end; c += kGridLanes) {
-    costs.Set(tried.values + c, Candidates::kRoom, block.x + i, block.roots + i);
-    int32_t* to = tried.points + run.group * Candidates::kRoom + c;
-    const auto in_run = hn::FirstN(di, std::min(run.end - c, kGridLanes));
-    hn::StoreU(hn::IfThenElse(in_run, BestNearCandidates<Shape>(costs, near), hn::LoadU(di, to)),
-               di, to);
+  const size_t g = at / tried.count;
+  const size_t c = at % tried.count;
+  const size_t i = g * Shape::kGroup;
+  const uint32_t code = static_cast<uint32_t>(tried.rounded[at]);
+  const auto in_run = hn::FirstN(di, std::min(run.end - at, kGridLanes));
+  const auto nearest = hn::RebindMask(
+      di, costs.Set(code, tried.values + c, Candidates::kRoom, block.x + i, block.roots + i));
+  const uint16_t* const list = block.grid->Contenders(run.contenders);
+  if (list[0] != 0 && hn::AllFalse(di, hn::AndNot(nearest, in_run))) {
+    const GridInts points = BestContender<Shape>(costs, list + 1, list[0]);
+    int32_t* to = tried.points + at;
+    hn::StoreU(hn::IfThenElse(in_run, points, hn::LoadU(di, to)), di, to);
+    return;
+  }
+  for (size_t j = 0; j < std::min(run.end - at, kGridLanes); ++j) {
+    tried.points[at + j] = BestNear(block, g, 1 / tried.inverse[c + j], code);
   }
 }
 
@@ -257,7 +312,7 @@ HWY_INLINE void SumCandidates(const GridBlock& block, const float* wx, Candidate
     GridFloats xq = hn::Zero(df);
     GridFloats qq = hn::Zero(df);
     for (size_t g = 0; g < block.groups(); ++g) {
-      const GridInts points = hn::Load(GridInt(), tried.points + g * Candidates::kRoom + v);
+      const GridInts points = hn::Load(GridInt(), tried.points + g * tried.count + v);
       AddGroup<Shape>(points, wx + g * Shape::kGroup, block.weights + g * Shape::kGroup, xq, qq);
     }
     hn::Store(xq, df, tried.xq + v);
@@ -265,21 +320,22 @@ HWY_INLINE void SumCandidates(const GridBlock& block, const float* wx, Candidate
   }
 }
 
-// Whether roundings stay where RoundGroup is right.
+// Whether roundings stay where RoundGroup is right, and errors finite.
 inline bool IsRegular(const GridBlock& block) {
-  uint32_t magnitude = 0;
+  uint32_t x = 0;
+  uint32_t root = 0;
   for (size_t i = 0; i < block.n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, &block.x[i], sizeof(bits));
-    magnitude = std::max(magnitude, bits & 0x7FFFFFFFu);
+    x = std::max(x, std::bit_cast<uint32_t>(block.x[i]) & 0x7FFFFFFFu);
+    root = std::max(root, std::bit_cast<uint32_t>(block.roots[i]) & 0x7FFFFFFFu);
   }
-  float largest;
-  std::memcpy(&largest, &magnitude, sizeof(largest));
-  return block.largest > 1e-30f && largest < 65536 * block.largest;  // false for NaNs
+  // Comparisons are false for NaNs.
+  const float largest = std::bit_cast<float>(x);
+  return block.largest > 1e-30f && largest < 65536 * block.largest && largest < 1e12f &&
+         std::bit_cast<float>(root) < 1e12f;
 }
 
 template <class Shape>
-void SearchBlock(const GridBlock& block, GridFit* fit) {
+void SearchBlock(const StepSpans& spans, const GridBlock& block, GridFit* fit) {
   if (!IsRegular(block)) return SearchScales(block, fit);
   const GridSearch& search = *block.search;
   const size_t count = static_cast<size_t>(2 * search.steps + 1);
@@ -290,12 +346,16 @@ void SearchBlock(const GridBlock& block, GridFit* fit) {
     wx[i] = block.weights[i] * block.x[i];
   }
   Candidates tried;
-  tried.count = (count + kGridLanes - 1) / kGridLanes * kGridLanes;
-  SetCandidates<Shape>(block, tried);
-  Run runs[kMaxGroups * 32 + 1];
-  const Run* const end = RoundBlock<Shape>(block, x, tried, runs);
+  SetCandidates<Shape>(spans, block.largest, tried);
+  RoundCandidates<Shape>(x, block.groups(), tried);
+  Run runs[kMaxGroups * Candidates::kMax + 1];
+  const Run* const runs_end = FindRuns(*block.grid, block.groups(), tried, runs);
   LevelCosts<Shape> costs;
-  for (const Run* run = runs; run < end; ++run) TakeToGrid<Shape>(block, *run, costs, tried);
+  for (const Run* run = runs; run < runs_end; ++run) {
+    for (size_t at = run->begin; at < run->end; at += kGridLanes) {
+      TakeToGrid<Shape>(block, *run, at, costs, tried);
+    }
+  }
   SumCandidates<Shape>(block, wx, tried);
   fit->scale = block.first_scale;
   float best = 0;
@@ -315,7 +375,7 @@ void SearchBlock(const GridBlock& block, GridFit* fit) {
       fit->on_grid[g] = !search.refit_all;
       continue;
     }
-    const size_t at = g * Candidates::kRoom + winner;
+    const size_t at = g * tried.count + winner;
     fit->codes[g] = static_cast<uint16_t>(tried.points[at]);
     fit->on_grid[g] = tried.points[at] == tried.rounded[at];
   }

@@ -24,13 +24,14 @@ namespace HWY_NAMESPACE {
 
 template <class Shape>
 void FitShape(const GridInput& input, GridBlock* blocks, size_t count, GridFit* fits) {
+  const StepSpans spans(*blocks[0].search, blocks[0].span());
   PrepareBlocks(input, blocks, count);
   for (size_t b = 0; b < count; b += kGridLanes) {
     BlockLanes lanes;
     LoadBlocks(blocks + b, lanes);
     if (blocks[b].search->fit_first) FitFirstLanes(lanes, blocks + b);
     for (size_t j = b; j < b + kGridLanes; ++j) {
-      if (blocks[j].largest != 0) SearchBlock<Shape>(blocks[j], &fits[j]);
+      if (blocks[j].largest != 0) SearchBlock<Shape>(spans, blocks[j], &fits[j]);
     }
     RefitLanes<Shape>(lanes, blocks + b, fits + b);
   }
