@@ -17,38 +17,15 @@
 #define QUERN_QUANT_IQUANT_SEARCH_INL_H_
 #endif
 
-#include <hwy/highway.h>
-
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <limits>
-#include <span>
 
-#include "quant/iquant_ref.h"
+#include "quant/iquant_lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quern::quant {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-// Blocks of a superblock are eight or sixteen, and candidates come in multiples of eight, nearly.
-using GridFloat = hn::CappedTag<float, 8>;
-using GridInt = hn::RebindToSigned<GridFloat>;
-using GridFloats = hn::Vec<GridFloat>;
-using GridInts = hn::Vec<GridInt>;
-constexpr size_t kGridLanes = hn::MaxLanes(GridFloat());
-
-// A grid as template arguments.
-template <int bits, size_t group>
-struct GridShape {
-  static constexpr int kBits = bits;
-  static constexpr size_t kGroup = group;
-  static constexpr int kTop = bits == 2 ? 2 : 7;
-  static constexpr size_t kLevels = size_t{1} << bits;  // room for
-};
-using Shape2 = GridShape<2, 8>;
-using Shape3 = GridShape<3, 4>;
 
 // The roundings of a group, limited to the levels there are, as codes. Rounding by addition:
 // 0.5 * v + 1.5 * 2^23 is half of v + 1.5 * 2^24 to the bit. Values are below 2^22 in magnitude
@@ -136,6 +113,9 @@ struct LevelCosts {
   }
 };
 
+// Marks points that rounding did not lead to; outside of the bits of codes.
+constexpr int32_t kOffGrid = 1 << 16;
+
 // A point and its error in each lane.
 struct Choices {
   GridFloats error;
@@ -169,7 +149,7 @@ HWY_INLINE GridInts BestContender(const LevelCosts<Shape>& costs, const uint16_t
   for (size_t i = kContenderRun; i < count; i += kContenderRun) {
     best = BetterOf(best, best_of_four(points + i));
   }
-  return best.point;
+  return hn::Or(best.point, hn::Set(GridInt(), kOffGrid));
 }
 
 // Candidates in the order of their steps; the last is repeated to fill the last vector. Candidate c
@@ -182,9 +162,7 @@ struct Candidates {
   // Of levels: scale * (2*level + 1), and for 3 bits those in reach of them.
   HWY_ALIGN float values[(8 + 2 * kContenderReach) * kRoom];
   HWY_ALIGN int32_t rounded[kMaxGroups * kMax + kGridLanes];
-  HWY_ALIGN int32_t points[kMaxGroups * kMax + kGridLanes];
-  HWY_ALIGN float xq[kRoom];
-  HWY_ALIGN float qq[kRoom];
+  int32_t* points;  // as `rounded`, but on the grid
   // Bit i: candidate i's code differs from the one before, or is the first of its group.
   uint64_t begins[kMaxGroups * kMax / 64];
 };
@@ -301,44 +279,44 @@ HWY_INLINE void TakeToGrid(const GridBlock& block, const Run& run, size_t at,
     return;
   }
   for (size_t j = 0; j < std::min(run.end - at, kGridLanes); ++j) {
-    tried.points[at + j] = BestNear(block, g, 1 / tried.inverse[c + j], code);
+    tried.points[at + j] =
+        kOffGrid | BestNearPoints<Shape>(block, g, 1 / tried.inverse[c + j], code);
   }
 }
 
+// What the choice among candidates goes by, for the blocks of kGridLanes lanes.
+struct Trials {
+  size_t count;
+  // [block][candidate]
+  HWY_ALIGN float squares[kGridLanes][Candidates::kMax];  // of xq; NaN where there is no scale
+  HWY_ALIGN float qq[kGridLanes][Candidates::kMax];
+  HWY_ALIGN float scales[kGridLanes][Candidates::kMax];  // xq / qq
+  HWY_ALIGN float gains[kGridLanes][Candidates::kMax];   // scale * xq
+  HWY_ALIGN int32_t points[kGridLanes][kMaxGroups * Candidates::kMax + kGridLanes];
+};
+
 template <class Shape>
-HWY_INLINE void SumCandidates(const GridBlock& block, const float* wx, Candidates& tried) {
+HWY_INLINE void SumCandidates(const GridBlock& block, size_t j, const float* wx, Trials& trials) {
   const GridFloat df;
-  for (size_t v = 0; v < tried.count; v += kGridLanes) {
+  for (size_t v = 0; v < trials.count; v += kGridLanes) {
     GridFloats xq = hn::Zero(df);
     GridFloats qq = hn::Zero(df);
     for (size_t g = 0; g < block.groups(); ++g) {
-      const GridInts points = hn::Load(GridInt(), tried.points + g * tried.count + v);
+      const GridInts points = hn::Load(GridInt(), trials.points[j] + g * trials.count + v);
       AddGroup<Shape>(points, wx + g * Shape::kGroup, block.weights + g * Shape::kGroup, xq, qq);
     }
-    hn::Store(xq, df, tried.xq + v);
-    hn::Store(qq, df, tried.qq + v);
+    const GridFloats scale = hn::Div(xq, qq);
+    const GridFloats none = hn::Set(df, std::numeric_limits<float>::quiet_NaN());
+    const GridFloats square = hn::IfThenElse(hn::Gt(qq, hn::Zero(df)), hn::Mul(xq, xq), none);
+    hn::Store(square, df, trials.squares[j] + v);
+    hn::Store(qq, df, trials.qq[j] + v);
+    hn::Store(scale, df, trials.scales[j] + v);
+    hn::Store(hn::Mul(scale, xq), df, trials.gains[j] + v);
   }
-}
-
-// Whether roundings stay where RoundGroup is right, and errors finite.
-inline bool IsRegular(const GridBlock& block) {
-  uint32_t x = 0;
-  uint32_t root = 0;
-  for (size_t i = 0; i < block.n; ++i) {
-    x = std::max(x, std::bit_cast<uint32_t>(block.x[i]) & 0x7FFFFFFFu);
-    root = std::max(root, std::bit_cast<uint32_t>(block.roots[i]) & 0x7FFFFFFFu);
-  }
-  // Comparisons are false for NaNs.
-  const float largest = std::bit_cast<float>(x);
-  return block.largest > 1e-30f && largest < 65536 * block.largest && largest < 1e12f &&
-         std::bit_cast<float>(root) < 1e12f;
 }
 
 template <class Shape>
-void SearchBlock(const StepSpans& spans, const GridBlock& block, GridFit* fit) {
-  if (!IsRegular(block)) return SearchScales(block, fit);
-  const GridSearch& search = *block.search;
-  const size_t count = static_cast<size_t>(2 * search.steps + 1);
+void TryBlock(const StepSpans& spans, const GridBlock& block, size_t j, Trials& trials) {
   float x[kMaxGridBlock];
   float wx[kMaxGridBlock];
   for (size_t i = 0; i < block.n; ++i) {
@@ -346,6 +324,7 @@ void SearchBlock(const StepSpans& spans, const GridBlock& block, GridFit* fit) {
     wx[i] = block.weights[i] * block.x[i];
   }
   Candidates tried;
+  tried.points = trials.points[j];
   SetCandidates<Shape>(spans, block.largest, tried);
   RoundCandidates<Shape>(x, block.groups(), tried);
   Run runs[kMaxGroups * Candidates::kMax + 1];
@@ -356,28 +335,67 @@ void SearchBlock(const StepSpans& spans, const GridBlock& block, GridFit* fit) {
       TakeToGrid<Shape>(block, *run, at, costs, tried);
     }
   }
-  SumCandidates<Shape>(block, wx, tried);
-  fit->scale = block.first_scale;
-  float best = 0;
-  size_t winner = count;
-  for (size_t c = 0; c < count; ++c) {
-    const float xq = tried.xq[c];
-    const float qq = tried.qq[c];
-    if (qq > 0 && xq * xq > best * qq) {
-      winner = c;
-      fit->scale = xq / qq;
-      best = fit->scale * xq;
+  SumCandidates<Shape>(block, j, wx, trials);
+}
+
+// The candidates that win, one for each block; -1: none does. One after the other, since each has
+// to beat the best so far, but without branches: nobody can predict them.
+HWY_INLINE GridInts Winners(const Trials& trials) {
+  const GridFloat df;
+  const GridInt di;
+  HWY_ALIGN float squares[Candidates::kMax * kGridLanes];
+  HWY_ALIGN float qq[Candidates::kMax * kGridLanes];
+  HWY_ALIGN float gains[Candidates::kMax * kGridLanes];
+  const float* rows[3][kGridLanes];
+  for (size_t j = 0; j < kGridLanes; ++j) {
+    rows[0][j] = trials.squares[j];
+    rows[1][j] = trials.qq[j];
+    rows[2][j] = trials.gains[j];
+  }
+  Transpose(rows[0], kGridLanes, trials.count, squares);
+  Transpose(rows[1], kGridLanes, trials.count, qq);
+  Transpose(rows[2], kGridLanes, trials.count, gains);
+  GridFloats best = hn::Zero(df);
+  GridInts winner = hn::Set(di, -1);
+  for (size_t c = 0; c < trials.count; ++c) {
+    const size_t at = c * kGridLanes;
+    const auto better = hn::Gt(hn::Load(df, squares + at), hn::Mul(best, hn::Load(df, qq + at)));
+    best = hn::IfThenElse(better, hn::Load(df, gains + at), best);
+    winner = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, static_cast<int>(c)), winner);
+  }
+  return winner;
+}
+
+// SearchScales for the blocks of all lanes that have a largest weight.
+template <class Shape>
+void SearchLanes(const StepSpans& spans, const BlockLanes& lanes, const GridBlock* blocks,
+                 GridFit* fits) {
+  Trials trials;
+  trials.count = spans.count;
+  for (size_t j = 0; j < kGridLanes; ++j) {
+    if (lanes.regular[j]) {
+      TryBlock<Shape>(spans, blocks[j], j, trials);
+    } else {
+      for (auto* row : {trials.squares[j], trials.qq[j], trials.gains[j]}) {
+        std::fill_n(row, trials.count, 0.f);
+      }
     }
   }
-  for (size_t g = 0; g < block.groups(); ++g) {
-    if (winner == count) {
-      fit->codes[g] = 0;
-      fit->on_grid[g] = !search.refit_all;
+  HWY_ALIGN int32_t winners[kGridLanes];
+  hn::Store(Winners(trials), GridInt(), winners);
+  for (size_t j = 0; j < kGridLanes; ++j) {
+    if (!lanes.regular[j]) {
+      if (blocks[j].largest != 0) SearchScales(blocks[j], &fits[j]);
       continue;
     }
-    const size_t at = g * tried.count + winner;
-    fit->codes[g] = static_cast<uint16_t>(tried.points[at]);
-    fit->on_grid[g] = tried.points[at] == tried.rounded[at];
+    const bool any = winners[j] >= 0;
+    const size_t winner = any ? static_cast<size_t>(winners[j]) : 0;
+    fits[j].scale = any ? trials.scales[j][winner] : blocks[j].first_scale;
+    for (size_t g = 0; g < blocks[j].groups(); ++g) {
+      const int32_t point = trials.points[j][g * trials.count + winner];
+      fits[j].codes[g] = any ? static_cast<uint16_t>(point) : uint16_t{0};
+      fits[j].on_grid[g] = any ? (point & kOffGrid) == 0 : !blocks[j].search->refit_all;
+    }
   }
 }
 
