@@ -367,8 +367,8 @@ constexpr uint16_t kIQ3SCodes[] = {
 };
 
 constexpr GridCodes kGridCodes[] = {
-    {kIQ2XXSCodes, 8, 2, 2}, {kIQ2XSCodes, 8, 2, 2},  {kIQ2SCodes, 8, 2, 1},
-    {kIQ1Codes, 8, 2, 3},    {kIQ3XXSCodes, 4, 3, 2}, {kIQ3SCodes, 4, 3, 3},
+    {kIQ2XXSCodes, 8, 2, 2, true}, {kIQ2XSCodes, 8, 2, 2, true},  {kIQ2SCodes, 8, 2, 1, true},
+    {kIQ1Codes, 8, 2, 3, false},   {kIQ3XXSCodes, 4, 3, 2, true}, {kIQ3SCodes, 4, 3, 3, true},
 };
 
 }  // namespace

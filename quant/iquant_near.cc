@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 
 #include "quant/iquant_grids.h"
 
@@ -43,6 +44,20 @@ bool LevelsInRange(uint32_t code, const GridCodes& data) {
   return (code & (code >> 1) & 0x5555u) == 0;  // no level 3
 }
 
+int LevelOf(uint32_t code, int k, const GridCodes& data) {
+  return static_cast<int>(code >> (data.bits * k)) & ((1 << data.bits) - 1);
+}
+
+// Whether all levels of `between` are between those of a and b, ends included.
+bool LiesBetween(uint32_t between, uint32_t a, uint32_t b, const GridCodes& data) {
+  for (int k = 0; k < data.dimension; ++k) {
+    const auto [least, most] = std::minmax({LevelOf(a, k, data), LevelOf(b, k, data)});
+    const int level = LevelOf(between, k, data);
+    if (level < least || level > most) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Grid::Grid(const GridCodes& data) : data_(data) {
@@ -52,6 +67,7 @@ Grid::Grid(const GridCodes& data) : data_(data) {
   first_near_.assign(codes, 0);
   near_count_.assign(codes, 0);
   FindNear();
+  if (data_.contenders) FindContenders();
 }
 
 void Grid::FindNear() {
@@ -77,6 +93,35 @@ void Grid::FindNear() {
     near_count_[code] = static_cast<uint16_t>(near_.size() - first_near_[code]);
     near_.resize((near_.size() + kNearRun - 1) / kNearRun * kNearRun, near_.back());
   }
+}
+
+void Grid::FindContenders() {
+  contenders_at_.assign(point_.size(), 0);
+  contenders_.push_back(0);
+  for (uint32_t code = 0; code < point_.size(); ++code) {
+    if (near_count_[code] != 0) AddContenders(code);
+  }
+}
+
+void Grid::AddContenders(uint32_t code) {
+  const size_t at = contenders_.size();
+  contenders_at_[code] = static_cast<uint32_t>(at);
+  contenders_.push_back(0);
+  bool in_reach = true;
+  for (const uint16_t point : Near(code)) {
+    const auto beats = [&](uint16_t other) { return LiesBetween(other, code, point, data_); };
+    if (std::any_of(contenders_.begin() + static_cast<ptrdiff_t>(at) + 1, contenders_.end(),
+                    beats)) {
+      continue;
+    }
+    contenders_.push_back(point);
+    for (int k = 0; k < data_.dimension; ++k) {
+      const int distance = LevelOf(point, k, data_) - LevelOf(code, k, data_);
+      in_reach = in_reach && std::abs(distance) <= kContenderReach;
+    }
+  }
+  while ((contenders_.size() - at) % kContenderRun != 1) contenders_.push_back(contenders_.back());
+  if (in_reach) contenders_[at] = static_cast<uint16_t>(contenders_.size() - at - 1);
 }
 
 const Grid& GridOf(GridId id) {

@@ -11,7 +11,7 @@
 
 #include <bit>
 
-#include "quant/iquant_search-inl.h"
+#include "quant/iquant_lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quern::quant {

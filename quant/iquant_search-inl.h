@@ -17,38 +17,15 @@
 #define QUERN_QUANT_IQUANT_SEARCH_INL_H_
 #endif
 
-#include <hwy/highway.h>
-
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <limits>
-#include <span>
 
-#include "quant/iquant_ref.h"
+#include "quant/iquant_lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quern::quant {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-// Blocks of a superblock are eight or sixteen, and candidates come in multiples of eight, nearly.
-using GridFloat = hn::CappedTag<float, 8>;
-using GridInt = hn::RebindToSigned<GridFloat>;
-using GridFloats = hn::Vec<GridFloat>;
-using GridInts = hn::Vec<GridInt>;
-constexpr size_t kGridLanes = hn::MaxLanes(GridFloat());
-
-// A grid as template arguments.
-template <int bits, size_t group>
-struct GridShape {
-  static constexpr int kBits = bits;
-  static constexpr size_t kGroup = group;
-  static constexpr int kTop = bits == 2 ? 2 : 7;
-  static constexpr size_t kLevels = size_t{1} << bits;  // room for
-};
-using Shape2 = GridShape<2, 8>;
-using Shape3 = GridShape<3, 4>;
 
 // The roundings of a group, limited to the levels there are, as codes. Rounding by addition:
 // 0.5 * v + 1.5 * 2^23 is half of v + 1.5 * 2^24 to the bit. Values are below 2^22 in magnitude
@@ -88,111 +65,154 @@ HWY_INLINE void AddGroup(GridInts code, const float* wx, const float* w, GridFlo
   }
 }
 
-// What each level of each weight of a group costs, for kGridLanes candidates.
+// What levels of each weight of a group cost, for kGridLanes candidates: those in reach of a code.
 template <class Shape>
 struct LevelCosts {
-  // Levels are cut out of codes in units of kUnit, which leaves a factor for the address.
-  static constexpr int kUnit = kGridLanes % 4 == 0 ? 2 : 0;  // log2
-  HWY_ALIGN float costs[Shape::kGroup * Shape::kLevels * kGridLanes];
+  // Levels are cut out of codes in units of 2^kUnit, which leaves a factor for the address.
+  static constexpr int kUnit = kGridLanes % 4 == 0 ? 2 : 0;
+  // Below level 0 and above the top, for 3 bits: levels that are computed but not read.
+  static constexpr size_t kMargin = Shape::kBits == 2 ? 0 : kContenderReach;
+  static constexpr size_t kRow = (Shape::kLevels + 2 * kMargin) * kGridLanes;
+  HWY_ALIGN float costs[Shape::kGroup * kRow];
 
   HWY_INLINE GridFloats At(size_t k, uint32_t code) const {
     const int shift = Shape::kBits * static_cast<int>(k) - kUnit;
     const uint32_t moved = shift < 0 ? code << -shift : code >> shift;
     const size_t level = moved & static_cast<uint32_t>((Shape::kLevels - 1) << kUnit);
     return hn::Load(GridFloat(),
-                    costs + k * Shape::kLevels * kGridLanes + level * (kGridLanes >> kUnit));
+                    costs + k * kRow + kMargin * kGridLanes + level * (kGridLanes >> kUnit));
   }
 
-  // values: scale * (2*level + 1), kRoom for each level.
-  HWY_INLINE void Set(const float* values, size_t room, const float* x, const float* roots) {
+  // `values`: scale * (2*level + 1), Candidates::kRoom for each level. Returns in which candidates
+  // no level of the code costs more than those beside it.
+  HWY_INLINE auto Set(uint32_t code, const float* values, size_t room, const float* x,
+                      const float* roots) {
     const GridFloat df;
-    GridFloats value[Shape::kTop + 1];
-    for (size_t level = 0; level <= Shape::kTop; ++level) {
-      value[level] = hn::LoadU(df, values + level * room);
-    }
+    constexpr size_t kWindow = Shape::kBits == 2 ? 3 : 2 * kContenderReach + 1;
+    auto nearest = hn::Eq(hn::Zero(df), hn::Zero(df));
     for (size_t k = 0; k < Shape::kGroup; ++k) {
       const GridFloats xk = hn::Set(df, x[k]);
       const GridFloats root = hn::Set(df, roots[k]);
-      float* to = costs + k * Shape::kLevels * kGridLanes;
-      for (size_t level = 0; level <= Shape::kTop; ++level, to += kGridLanes) {
-        const GridFloats diff = hn::Sub(value[level], xk);
-        hn::Store(hn::Mul(hn::Mul(root, diff), diff), df, to);
+      const size_t level = code >> (Shape::kBits * k) & (Shape::kLevels - 1);
+      const size_t first = Shape::kBits == 2 ? 0 : level;  // in values
+      float* to = costs + k * kRow + first * kGridLanes;
+      GridFloats around[kWindow];
+      for (size_t i = 0; i < kWindow; ++i) {
+        const GridFloats diff = hn::Sub(hn::LoadU(df, values + (first + i) * room), xk);
+        around[i] = hn::Mul(hn::Mul(root, diff), diff);
+        hn::Store(around[i], df, to + i * kGridLanes);
+      }
+      if constexpr (Shape::kBits == 2) {
+        const GridFloats own = hn::Load(df, to + level * kGridLanes);
+        nearest = hn::And(nearest, hn::Le(own, hn::Min(hn::Min(around[0], around[1]), around[2])));
+      } else {
+        nearest = hn::And(nearest, hn::Le(around[2], hn::Min(around[1], around[3])));
       }
     }
+    return nearest;
   }
 };
 
-// The best of the points near a code, in each lane.
-template <class Shape>
-HWY_INLINE GridInts BestNearCandidates(const LevelCosts<Shape>& costs,
-                                       std::span<const uint16_t> near) {
-  constexpr size_t kStep = 4;  // points at once; lists are filled up to a multiple
-  const GridFloat df;
-  const GridInt di;
-  GridFloats best = hn::Set(df, std::numeric_limits<float>::max());
-  GridInts best_point = hn::Set(di, near.front());
-  const uint16_t* const end = near.data() + near.size();
-  for (const uint16_t* at = near.data(); at < end; at += kStep) {
-    GridFloats errors[kStep];
-    for (size_t j = 0; j < kStep; ++j) {
-      GridFloats error = costs.At(0, at[j]);
-      for (size_t k = 1; k < Shape::kGroup; ++k) error = hn::Add(error, costs.At(k, at[j]));
-      errors[j] = error;
-    }
-    for (size_t j = 0; j < kStep; ++j) {
-      const auto better = hn::Lt(errors[j], best);
-      best = hn::IfThenElse(better, errors[j], best);
-      best_point = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, at[j]), best_point);
-    }
-  }
-  return best_point;
+// Marks points that rounding did not lead to; outside of the bits of codes.
+constexpr int32_t kOffGrid = 1 << 16;
+
+// A point and its error in each lane.
+struct Choices {
+  GridFloats error;
+  GridInts point;
+};
+
+// The first of the better.
+HWY_INLINE Choices BetterOf(const Choices& first, const Choices& second) {
+  const auto later = hn::Lt(second.error, first.error);
+  return {hn::IfThenElse(later, second.error, first.error),
+          hn::IfThenElse(hn::RebindMask(GridInt(), later), second.point, first.point)};
 }
 
-// Candidates in the order of their steps; the last is repeated to fill the last vector. Behind each
-// row is room for a vector that begins at any candidate.
+template <class Shape>
+HWY_INLINE Choices Choose(const LevelCosts<Shape>& costs, uint32_t point) {
+  GridFloats error = costs.At(0, point);
+  for (size_t k = 1; k < Shape::kGroup; ++k) error = hn::Add(error, costs.At(k, point));
+  return {error, hn::Set(GridInt(), static_cast<int>(point))};
+}
+
+// The best of some contenders, in each lane. All errors are finite.
+template <class Shape>
+HWY_INLINE GridInts BestContender(const LevelCosts<Shape>& costs, const uint16_t* points,
+                                  size_t count) {
+  static_assert(kContenderRun == 4);
+  const auto best_of_four = [&](const uint16_t* four) HWY_ATTR {
+    return BetterOf(BetterOf(Choose<Shape>(costs, four[0]), Choose<Shape>(costs, four[1])),
+                    BetterOf(Choose<Shape>(costs, four[2]), Choose<Shape>(costs, four[3])));
+  };
+  Choices best = best_of_four(points);
+  for (size_t i = kContenderRun; i < count; i += kContenderRun) {
+    best = BetterOf(best, best_of_four(points + i));
+  }
+  return hn::Or(best.point, hn::Set(GridInt(), kOffGrid));
+}
+
+// Candidates in the order of their steps; the last is repeated to fill the last vector. Candidate c
+// of group g is at g * count + c. Behind is room for a vector that begins at any candidate.
 struct Candidates {
-  static constexpr size_t kRoom = 32 + kGridLanes;
+  static constexpr size_t kMax = 32;
+  static constexpr size_t kRoom = kMax + kGridLanes;
   size_t count;
   HWY_ALIGN float inverse[kRoom];
-  HWY_ALIGN float values[8 * kRoom];  // of levels: scale * (2*level + 1)
-  HWY_ALIGN int32_t rounded[kMaxGroups * kRoom];
-  HWY_ALIGN int32_t points[kMaxGroups * kRoom];
-  HWY_ALIGN float xq[kRoom];
-  HWY_ALIGN float qq[kRoom];
+  // Of levels: scale * (2*level + 1), and for 3 bits those in reach of them.
+  HWY_ALIGN float values[(8 + 2 * kContenderReach) * kRoom];
+  HWY_ALIGN int32_t rounded[kMaxGroups * kMax + kGridLanes];
+  int32_t* points;  // as `rounded`, but on the grid
+  // Bit i: candidate i's code differs from the one before, or is the first of its group.
+  uint64_t begins[kMaxGroups * kMax / 64];
 };
 
 // Candidates of a group with the same code off the grid.
 struct Run {
-  uint32_t code;
-  uint32_t group;
-  uint32_t begin;
-  uint32_t end;
+  uint32_t contenders;  // Grid::ContendersAt
+  uint16_t begin;
+  uint16_t end;
+};
+
+// The largest level at each step, which divided by the largest weight is the inverse scale; as many
+// as candidates.
+struct StepSpans {
+  size_t count;
+  HWY_ALIGN float spans[Candidates::kRoom];
+
+  StepSpans(const GridSearch& search, float span) {
+    const size_t steps = static_cast<size_t>(2 * search.steps + 1);
+    count = (steps + kGridLanes - 1) / kGridLanes * kGridLanes;
+    for (size_t i = 0; i < count; ++i) {
+      const int step = std::min(static_cast<int>(i) - search.steps, search.steps);
+      spans[i] = span + static_cast<float>(step) * search.step;
+    }
+  }
 };
 
 template <class Shape>
-HWY_INLINE void SetCandidates(const GridBlock& block, Candidates& tried) {
+HWY_INLINE void SetCandidates(const StepSpans& spans, float largest, Candidates& tried) {
   const GridFloat df;
-  const GridInt di;
-  const GridSearch& search = *block.search;
-  const GridFloats steps = hn::Set(df, static_cast<float>(search.steps));
+  constexpr int kFirst = Shape::kBits == 2 ? 0 : -2;
+  tried.count = spans.count;
   for (size_t v = 0; v < tried.count; v += kGridLanes) {
-    const GridFloats from = hn::ConvertTo(df, hn::Iota(di, static_cast<int>(v) - search.steps));
-    const GridFloats shift = hn::Mul(hn::Min(from, steps), hn::Set(df, search.step));
-    const GridFloats inverse =
-        hn::Div(hn::Add(hn::Set(df, block.span()), shift), hn::Set(df, block.largest));
+    const GridFloats inverse = hn::Div(hn::Load(df, spans.spans + v), hn::Set(df, largest));
     const GridFloats scale = hn::Div(hn::Set(df, 1.f), inverse);
     hn::Store(inverse, df, tried.inverse + v);
-    for (size_t level = 0; level <= Shape::kTop; ++level) {
-      const GridFloats q = hn::Set(df, static_cast<float>(2 * level + 1));
-      hn::Store(hn::Mul(scale, q), df, tried.values + level * Candidates::kRoom + v);
+    float* to = tried.values + v;
+    for (int level = kFirst; level <= Shape::kTop - kFirst; ++level, to += Candidates::kRoom) {
+      const float q = level < 0             ? -1e10f
+                      : level > Shape::kTop ? 1e10f
+                                            : static_cast<float>(2 * level + 1);
+      hn::Store(hn::Mul(scale, hn::Set(df, q)), df, to);
     }
   }
 }
 
-// Rounds a group for all candidates. Bit i of the result: candidate i's code differs from the one
-// before, or is the first. Equal codes lie together, since levels rise with the inverse scale.
+// Rounds all groups for all candidates. Equal codes lie together, since levels rise with the
+// inverse scale.
 template <class Shape>
-HWY_INLINE uint64_t RoundCandidates(const float* x, size_t g, Candidates& tried) {
+HWY_INLINE void RoundCandidates(const float* x, size_t groups, Candidates& tried) {
   const GridInt di;
   HWY_ALIGN int32_t rotation[kGridLanes];
   for (size_t i = 0; i < kGridLanes; ++i) {
@@ -200,89 +220,103 @@ HWY_INLINE uint64_t RoundCandidates(const float* x, size_t g, Candidates& tried)
   }
   const auto rotate = hn::SetTableIndices(di, rotation);
   const auto first_lane = hn::Eq(hn::Iota(di, 0), hn::Zero(di));
-  GridInts last = hn::Set(di, -1);
-  uint64_t begins = 0;
-  for (size_t v = 0; v < tried.count; v += kGridLanes) {
-    const GridInts code = RoundGroup<Shape>(hn::Load(GridFloat(), tried.inverse + v), x);
-    hn::Store(code, di, tried.rounded + g * Candidates::kRoom + v);
-    hn::Store(code, di, tried.points + g * Candidates::kRoom + v);
-    const GridInts rotated = hn::TableLookupLanes(code, rotate);
-    const GridInts before = hn::IfThenElse(first_lane, last, rotated);
-    uint8_t bits[8] = {};
-    hn::StoreMaskBits(di, hn::Ne(code, before), bits);
-    begins |= uint64_t{bits[0]} << v;
-    last = rotated;
+  std::fill_n(tried.begins, (groups * tried.count + 63) / 64, uint64_t{0});
+  for (size_t g = 0; g < groups; ++g) {
+    GridInts last = hn::Set(di, -1);
+    for (size_t v = 0; v < tried.count; v += kGridLanes) {
+      const size_t at = g * tried.count + v;
+      const GridInts code =
+          RoundGroup<Shape>(hn::Load(GridFloat(), tried.inverse + v), x + g * Shape::kGroup);
+      hn::Store(code, di, tried.rounded + at);
+      hn::Store(code, di, tried.points + at);
+      const GridInts rotated = hn::TableLookupLanes(code, rotate);
+      uint8_t bits[8] = {};
+      hn::StoreMaskBits(di, hn::Ne(code, hn::IfThenElse(first_lane, last, rotated)), bits);
+      tried.begins[at / 64] |= uint64_t{bits[0]} << (at % 64);
+      last = rotated;
+    }
   }
-  return begins;
 }
 
-// All groups; returns the end of the runs.
-template <class Shape>
-HWY_INLINE Run* RoundBlock(const GridBlock& block, const float* x, Candidates& tried, Run* runs) {
-  for (size_t g = 0; g < block.groups(); ++g) {
-    uint64_t begins = RoundCandidates<Shape>(x + g * Shape::kGroup, g, tried);
-    begins |= uint64_t{1} << tried.count;
-    for (uint32_t begin = 0; begin < tried.count;) {
-      begins &= begins - 1;
-      const uint32_t end = static_cast<uint32_t>(std::countr_zero(begins));
-      const uint32_t code = static_cast<uint32_t>(tried.rounded[g * Candidates::kRoom + begin]);
-      *runs = {code, static_cast<uint32_t>(g), begin, end};
-      runs += block.grid->Find(code) < 0;  // no branch: nobody can predict it
-      begin = end;
+// The runs of a block; returns their end. Nobody can predict which codes are on the grid, hence no
+// branch.
+inline Run* FindRuns(const Grid& grid, size_t groups, const Candidates& tried, Run* runs) {
+  const size_t end = groups * tried.count;
+  uint16_t begins[kMaxGroups * Candidates::kMax + 1];
+  size_t count = 0;
+  for (size_t at = 0; at < end; at += 64) {
+    for (uint64_t bits = tried.begins[at / 64]; bits != 0; bits &= bits - 1) {
+      begins[count++] = static_cast<uint16_t>(at + static_cast<size_t>(std::countr_zero(bits)));
     }
+  }
+  begins[count] = static_cast<uint16_t>(end);
+  for (size_t i = 0; i < count; ++i) {
+    runs->contenders = grid.ContendersAt(static_cast<uint32_t>(tried.rounded[begins[i]]));
+    runs->begin = begins[i];
+    runs->end = begins[i + 1];
+    runs += runs->contenders != 0;
   }
   return runs;
 }
 
-// The point for each candidate of a run.
+// The points for some candidates of a run, from `at` on.
 template <class Shape>
-HWY_INLINE void TakeToGrid(const GridBlock& block, const Run& run, LevelCosts<Shape>& costs,
-                           Candidates& tried) {
+HWY_INLINE void TakeToGrid(const GridBlock& block, const Run& run, size_t at,
+                           LevelCosts<Shape>& costs, Candidates& tried) {
   const GridInt di;
-  const size_t i = run.group * Shape::kGroup;
-  const std::span<const uint16_t> near = block.grid->Near(run.code);
-  for (size_t c = run.begin; c < run.end; c += kGridLanes) {
-    costs.Set(tried.values + c, Candidates::kRoom, block.x + i, block.roots + i);
-    int32_t* to = tried.points + run.group * Candidates::kRoom + c;
-    const auto in_run = hn::FirstN(di, std::min(run.end - c, kGridLanes));
-    hn::StoreU(hn::IfThenElse(in_run, BestNearCandidates<Shape>(costs, near), hn::LoadU(di, to)),
-               di, to);
+  const size_t g = at / tried.count;
+  const size_t c = at % tried.count;
+  const size_t i = g * Shape::kGroup;
+  const uint32_t code = static_cast<uint32_t>(tried.rounded[at]);
+  const auto in_run = hn::FirstN(di, std::min(run.end - at, kGridLanes));
+  const auto nearest = hn::RebindMask(
+      di, costs.Set(code, tried.values + c, Candidates::kRoom, block.x + i, block.roots + i));
+  const uint16_t* const list = block.grid->Contenders(run.contenders);
+  if (list[0] != 0 && hn::AllFalse(di, hn::AndNot(nearest, in_run))) {
+    const GridInts points = BestContender<Shape>(costs, list + 1, list[0]);
+    int32_t* to = tried.points + at;
+    hn::StoreU(hn::IfThenElse(in_run, points, hn::LoadU(di, to)), di, to);
+    return;
+  }
+  for (size_t j = 0; j < std::min(run.end - at, kGridLanes); ++j) {
+    tried.points[at + j] =
+        kOffGrid | BestNearPoints<Shape>(block, g, 1 / tried.inverse[c + j], code);
   }
 }
 
+// What the choice among candidates goes by, for the blocks of kGridLanes lanes.
+struct Trials {
+  size_t count;
+  // [block][candidate]
+  HWY_ALIGN float squares[kGridLanes][Candidates::kMax];  // of xq; NaN where there is no scale
+  HWY_ALIGN float qq[kGridLanes][Candidates::kMax];
+  HWY_ALIGN float scales[kGridLanes][Candidates::kMax];  // xq / qq
+  HWY_ALIGN float gains[kGridLanes][Candidates::kMax];   // scale * xq
+  HWY_ALIGN int32_t points[kGridLanes][kMaxGroups * Candidates::kMax + kGridLanes];
+};
+
 template <class Shape>
-HWY_INLINE void SumCandidates(const GridBlock& block, const float* wx, Candidates& tried) {
+HWY_INLINE void SumCandidates(const GridBlock& block, size_t j, const float* wx, Trials& trials) {
   const GridFloat df;
-  for (size_t v = 0; v < tried.count; v += kGridLanes) {
+  for (size_t v = 0; v < trials.count; v += kGridLanes) {
     GridFloats xq = hn::Zero(df);
     GridFloats qq = hn::Zero(df);
     for (size_t g = 0; g < block.groups(); ++g) {
-      const GridInts points = hn::Load(GridInt(), tried.points + g * Candidates::kRoom + v);
+      const GridInts points = hn::Load(GridInt(), trials.points[j] + g * trials.count + v);
       AddGroup<Shape>(points, wx + g * Shape::kGroup, block.weights + g * Shape::kGroup, xq, qq);
     }
-    hn::Store(xq, df, tried.xq + v);
-    hn::Store(qq, df, tried.qq + v);
+    const GridFloats scale = hn::Div(xq, qq);
+    const GridFloats none = hn::Set(df, std::numeric_limits<float>::quiet_NaN());
+    const GridFloats square = hn::IfThenElse(hn::Gt(qq, hn::Zero(df)), hn::Mul(xq, xq), none);
+    hn::Store(square, df, trials.squares[j] + v);
+    hn::Store(qq, df, trials.qq[j] + v);
+    hn::Store(scale, df, trials.scales[j] + v);
+    hn::Store(hn::Mul(scale, xq), df, trials.gains[j] + v);
   }
-}
-
-// Whether roundings stay where RoundGroup is right.
-inline bool IsRegular(const GridBlock& block) {
-  uint32_t magnitude = 0;
-  for (size_t i = 0; i < block.n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, &block.x[i], sizeof(bits));
-    magnitude = std::max(magnitude, bits & 0x7FFFFFFFu);
-  }
-  float largest;
-  std::memcpy(&largest, &magnitude, sizeof(largest));
-  return block.largest > 1e-30f && largest < 65536 * block.largest;  // false for NaNs
 }
 
 template <class Shape>
-void SearchBlock(const GridBlock& block, GridFit* fit) {
-  if (!IsRegular(block)) return SearchScales(block, fit);
-  const GridSearch& search = *block.search;
-  const size_t count = static_cast<size_t>(2 * search.steps + 1);
+void TryBlock(const StepSpans& spans, const GridBlock& block, size_t j, Trials& trials) {
   float x[kMaxGridBlock];
   float wx[kMaxGridBlock];
   for (size_t i = 0; i < block.n; ++i) {
@@ -290,34 +324,78 @@ void SearchBlock(const GridBlock& block, GridFit* fit) {
     wx[i] = block.weights[i] * block.x[i];
   }
   Candidates tried;
-  tried.count = (count + kGridLanes - 1) / kGridLanes * kGridLanes;
-  SetCandidates<Shape>(block, tried);
-  Run runs[kMaxGroups * 32 + 1];
-  const Run* const end = RoundBlock<Shape>(block, x, tried, runs);
+  tried.points = trials.points[j];
+  SetCandidates<Shape>(spans, block.largest, tried);
+  RoundCandidates<Shape>(x, block.groups(), tried);
+  Run runs[kMaxGroups * Candidates::kMax + 1];
+  const Run* const runs_end = FindRuns(*block.grid, block.groups(), tried, runs);
   LevelCosts<Shape> costs;
-  for (const Run* run = runs; run < end; ++run) TakeToGrid<Shape>(block, *run, costs, tried);
-  SumCandidates<Shape>(block, wx, tried);
-  fit->scale = block.first_scale;
-  float best = 0;
-  size_t winner = count;
-  for (size_t c = 0; c < count; ++c) {
-    const float xq = tried.xq[c];
-    const float qq = tried.qq[c];
-    if (qq > 0 && xq * xq > best * qq) {
-      winner = c;
-      fit->scale = xq / qq;
-      best = fit->scale * xq;
+  for (const Run* run = runs; run < runs_end; ++run) {
+    for (size_t at = run->begin; at < run->end; at += kGridLanes) {
+      TakeToGrid<Shape>(block, *run, at, costs, tried);
     }
   }
-  for (size_t g = 0; g < block.groups(); ++g) {
-    if (winner == count) {
-      fit->codes[g] = 0;
-      fit->on_grid[g] = !search.refit_all;
+  SumCandidates<Shape>(block, j, wx, trials);
+}
+
+// The candidates that win, one for each block; -1: none does. One after the other, since each has
+// to beat the best so far, but without branches: nobody can predict them.
+HWY_INLINE GridInts Winners(const Trials& trials) {
+  const GridFloat df;
+  const GridInt di;
+  HWY_ALIGN float squares[Candidates::kMax * kGridLanes];
+  HWY_ALIGN float qq[Candidates::kMax * kGridLanes];
+  HWY_ALIGN float gains[Candidates::kMax * kGridLanes];
+  const float* rows[3][kGridLanes];
+  for (size_t j = 0; j < kGridLanes; ++j) {
+    rows[0][j] = trials.squares[j];
+    rows[1][j] = trials.qq[j];
+    rows[2][j] = trials.gains[j];
+  }
+  Transpose(rows[0], kGridLanes, trials.count, squares);
+  Transpose(rows[1], kGridLanes, trials.count, qq);
+  Transpose(rows[2], kGridLanes, trials.count, gains);
+  GridFloats best = hn::Zero(df);
+  GridInts winner = hn::Set(di, -1);
+  for (size_t c = 0; c < trials.count; ++c) {
+    const size_t at = c * kGridLanes;
+    const auto better = hn::Gt(hn::Load(df, squares + at), hn::Mul(best, hn::Load(df, qq + at)));
+    best = hn::IfThenElse(better, hn::Load(df, gains + at), best);
+    winner = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, static_cast<int>(c)), winner);
+  }
+  return winner;
+}
+
+// SearchScales for the blocks of all lanes that have a largest weight.
+template <class Shape>
+void SearchLanes(const StepSpans& spans, const BlockLanes& lanes, const GridBlock* blocks,
+                 GridFit* fits) {
+  Trials trials;
+  trials.count = spans.count;
+  for (size_t j = 0; j < kGridLanes; ++j) {
+    if (lanes.regular[j]) {
+      TryBlock<Shape>(spans, blocks[j], j, trials);
+    } else {
+      for (auto* row : {trials.squares[j], trials.qq[j], trials.gains[j]}) {
+        std::fill_n(row, trials.count, 0.f);
+      }
+    }
+  }
+  HWY_ALIGN int32_t winners[kGridLanes];
+  hn::Store(Winners(trials), GridInt(), winners);
+  for (size_t j = 0; j < kGridLanes; ++j) {
+    if (!lanes.regular[j]) {
+      if (blocks[j].largest != 0) SearchScales(blocks[j], &fits[j]);
       continue;
     }
-    const size_t at = g * Candidates::kRoom + winner;
-    fit->codes[g] = static_cast<uint16_t>(tried.points[at]);
-    fit->on_grid[g] = tried.points[at] == tried.rounded[at];
+    const bool any = winners[j] >= 0;
+    const size_t winner = any ? static_cast<size_t>(winners[j]) : 0;
+    fits[j].scale = any ? trials.scales[j][winner] : blocks[j].first_scale;
+    for (size_t g = 0; g < blocks[j].groups(); ++g) {
+      const int32_t point = trials.points[j][g * trials.count + winner];
+      fits[j].codes[g] = any ? static_cast<uint16_t>(point) : uint16_t{0};
+      fits[j].on_grid[g] = any ? (point & kOffGrid) == 0 : !blocks[j].search->refit_all;
+    }
   }
 }
 

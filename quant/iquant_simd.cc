@@ -13,9 +13,10 @@
 #include <hwy/highway.h>
 
 #include "quant/codecs.h"
-#include "quant/iquant_lanes-inl.h"
+#include "quant/iquant_first_fit-inl.h"
 #include "quant/iquant_prepare-inl.h"
 #include "quant/iquant_ref.h"
+#include "quant/iquant_refit-inl.h"
 #include "quant/iquant_search-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,14 +25,14 @@ namespace HWY_NAMESPACE {
 
 template <class Shape>
 void FitShape(const GridInput& input, GridBlock* blocks, size_t count, GridFit* fits) {
+  const StepSpans spans(*blocks[0].search, blocks[0].span());
   PrepareBlocks(input, blocks, count);
   for (size_t b = 0; b < count; b += kGridLanes) {
     BlockLanes lanes;
     LoadBlocks(blocks + b, lanes);
     if (blocks[b].search->fit_first) FitFirstLanes(lanes, blocks + b);
-    for (size_t j = b; j < b + kGridLanes; ++j) {
-      if (blocks[j].largest != 0) SearchBlock<Shape>(blocks[j], &fits[j]);
-    }
+    FindRegular(blocks + b, lanes);
+    SearchLanes<Shape>(spans, lanes, blocks + b, fits + b);
     RefitLanes<Shape>(lanes, blocks + b, fits + b);
   }
 }
