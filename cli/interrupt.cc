@@ -22,8 +22,11 @@ void CatchInterrupts() {
   std::signal(SIGTERM, OnSignal);
 }
 
-void ThrowIfInterrupted() {
-  if (g_interrupted) throw Error(ErrorCode::kIo, {}, "interrupted; no output was left behind");
+void ThrowIfInterrupted(bool resume) {
+  if (!g_interrupted) return;
+  throw Error(ErrorCode::kIo, {},
+              resume ? "interrupted; the same command goes on from here"
+                     : "interrupted; no output was left behind");
 }
 
 }  // namespace quern::cli
