@@ -20,6 +20,8 @@ void OnSignal(int number) {
 void CatchInterrupts() {
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);
+  // A limit on the size of files is an error of the write then, as a full disk is.
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 void ThrowIfInterrupted(bool resume) {

@@ -21,8 +21,8 @@ constexpr std::string_view kMagic = "QNJOURN1";
 constexpr size_t kWord = sizeof(uint64_t);
 constexpr size_t kHeadBytes = 8 + 32 + kWord;
 constexpr size_t kRecordBytes = 5 * kWord;
-// A run of 10^12 weights in the smallest slabs.
-constexpr uint64_t kMaxJournalBytes = uint64_t{1} << 30;
+// 1.6 million slabs: 10^11 weights in the smallest slabs, 3 * 10^12 in the usual ones.
+constexpr uint64_t kMaxJournalBytes = uint64_t{64} << 20;
 
 void PutWord(uint64_t value, uint8_t* out) {
   for (size_t i = 0; i < kWord; ++i) out[i] = static_cast<uint8_t>(value >> (8 * i));
