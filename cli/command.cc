@@ -24,6 +24,9 @@ CLI::App* AddCommand(CLI::App& app, Program& program, const std::string& name,
         ->type_name("SIZE");
     command->add_flag("--dry-run", common.dry_run, "Print the plan and write nothing");
     command->add_flag("--force", common.force, "Replace an existing output file");
+    command->add_flag("--resume", common.resume,
+                      "Continue a run that was killed, from FILE.partial and its journal; if this "
+                      "one is stopped too, leave them for the next");
   }
   command->callback([&program, run = std::move(run)] { program.run = run; });
   return command;

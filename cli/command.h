@@ -22,6 +22,7 @@ struct CommonOptions {
   bool json = false;
   bool dry_run = false;
   bool force = false;
+  bool resume = false;
 };
 
 // The program: main() fills it, a command's callback sets `run`, which returns the exit code.
@@ -33,7 +34,7 @@ struct Program {
 // Which of the common options a command takes, beside --threads and --quiet.
 struct Takes {
   bool json = false;
-  bool output = false;  // --memory --dry-run --force
+  bool output = false;  // --memory --dry-run --force --resume
 };
 
 // Adds a subcommand with its common options; `run` is what it does.
@@ -42,6 +43,7 @@ CLI::App* AddCommand(CLI::App& app, Program& program, const std::string& name,
 
 void AddConvert(CLI::App& app, Program& program);
 void AddQuantize(CLI::App& app, Program& program);
+void AddSplitMerge(CLI::App& app, Program& program);
 void AddInspect(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
 

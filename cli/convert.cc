@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/split_options.h"
 #include "cli/write_model.h"
 #include "converters/converter.h"
 #include "formats/reader.h"
@@ -55,6 +56,7 @@ void AddConvert(CLI::App& app, Program& program) {
                    "repeatable: several outputs from one read")
       ->take_all();
   AddPlanOptions(*command, arguments->plan);
+  AddSplitOptions(*command, converters::SplitRules::kConverter, arguments->plan.split);
   AddOpenOptions(*command, arguments->open);
   command
       ->add_option("--architecture", arguments->architecture_files,

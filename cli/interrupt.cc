@@ -20,10 +20,15 @@ void OnSignal(int number) {
 void CatchInterrupts() {
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);
+  // A limit on the size of files is an error of the write then, as a full disk is.
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
-void ThrowIfInterrupted() {
-  if (g_interrupted) throw Error(ErrorCode::kIo, {}, "interrupted; no output was left behind");
+void ThrowIfInterrupted(bool resume) {
+  if (!g_interrupted) return;
+  throw Error(ErrorCode::kIo, {},
+              resume ? "interrupted; the same command goes on from here"
+                     : "interrupted; no output was left behind");
 }
 
 }  // namespace quern::cli

@@ -1,4 +1,5 @@
-// Ctrl-C and SIGTERM end a run between two slabs, so that no partial file stays behind.
+// Ctrl-C and SIGTERM end a run between two slabs, so that no partial file stays behind
+// unless it is to be resumed.
 #ifndef QUERN_CLI_INTERRUPT_H_
 #define QUERN_CLI_INTERRUPT_H_
 
@@ -6,8 +7,8 @@ namespace quern::cli {
 
 void CatchInterrupts();
 
-// Throws kIo after a signal has come.
-void ThrowIfInterrupted();
+// Throws kIo after a signal has come. `resume`: the run leaves its partial output.
+void ThrowIfInterrupted(bool resume);
 
 }  // namespace quern::cli
 

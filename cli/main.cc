@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   quern::cli::Program program;
   quern::cli::AddConvert(app, program);
   quern::cli::AddQuantize(app, program);
+  quern::cli::AddSplitMerge(app, program);
   quern::cli::AddInspect(app, program);
   quern::cli::AddLists(app, program);
   try {

@@ -168,6 +168,7 @@ PlanOptions MakePlanOptions(const PlanArguments& arguments, const std::string& t
     options.overrides.push_back(converters::ParseKeyOverride(text));
   }
   options.strict = arguments.strict;
+  options.split = arguments.split;
   options.imatrix = imatrix;
   options.imatrix_file = arguments.imatrix;
   return options;

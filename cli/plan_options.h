@@ -36,6 +36,7 @@ struct PlanArguments {
   bool strict = false;
   bool explain = false;
   bool allow_nonfinite = false;
+  converters::SplitOptions split;  // AddSplitOptions (split_options.h)
 };
 
 void AddPlanOptions(CLI::App& command, PlanArguments& arguments);

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/split_options.h"
 #include "cli/write_model.h"
 #include "converters/converter.h"
 #include "formats/core/error.h"
@@ -40,6 +41,8 @@ void AddQuantize(CLI::App& app, Program& program) {
       ->take_all()
       ->required();
   AddPlanOptions(*command, arguments->plan);
+  AddSplitOptions(*command, converters::SplitRules::kConverter, arguments->plan.split);
+  AddKeepSplit(*command, arguments->plan.split);
 }
 
 }  // namespace quern::cli

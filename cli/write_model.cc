@@ -38,26 +38,42 @@ fs::path OutputPath(const PlanArguments& arguments, const ModelSource& source,
   return converters::DefaultFileName(plan.metadata, plan.type_name, stem.string());
 }
 
+void RequireNotTheSource(const fs::path& path, const ModelSource& source) {
+  for (const File& file : source.files()) {
+    std::error_code ignored;
+    if (fs::equivalent(path, file.path(), ignored)) {
+      throw Error(ErrorCode::kUsage, {path.string(), {}, "--output"},
+                  "the output is the model itself; choose another name");
+    }
+  }
+}
+
 std::vector<Job> MakeJobs(const std::vector<WritePlan>& plans, const PlanArguments& arguments,
                           const ModelSource& source) {
   std::vector<Job> jobs;
   std::set<fs::path> paths;
   for (const WritePlan& plan : plans) {
     jobs.push_back({&plan, OutputPath(arguments, source, plan)});
-    const fs::path path = fs::weakly_canonical(jobs.back().path);
-    if (!paths.insert(path).second) {
-      throw Error(ErrorCode::kUsage, {path.string(), {}, "--output"},
-                  "two types would go to one file; put {type} into the name");
-    }
-    for (const File& file : source.files()) {
-      std::error_code ignored;
-      if (fs::equivalent(path, file.path(), ignored)) {
+    for (size_t file = 0; file < plan.files.size(); ++file) {
+      const fs::path path =
+          fs::weakly_canonical(converters::FilePath(plan, jobs.back().path, file));
+      if (!paths.insert(path).second) {
         throw Error(ErrorCode::kUsage, {path.string(), {}, "--output"},
-                    "the output is the model itself; choose another name");
+                    "two types would go to one file; put {type} into the name");
       }
+      RequireNotTheSource(path, source);
     }
   }
   return jobs;
+}
+
+Json FilesToJson(const Job& job) {
+  Json files = Json::array();
+  for (size_t file = 0; file < job.plan->files.size(); ++file) {
+    files.push_back({{"path", converters::FilePath(*job.plan, job.path, file).string()},
+                     {"bytes", job.plan->files[file].bytes}});
+  }
+  return files;
 }
 
 Json JobToJson(const OutputModel& model, const Job& job, bool full) {
@@ -66,6 +82,7 @@ Json JobToJson(const OutputModel& model, const Job& job, bool full) {
                           {"file_bytes", job.plan->file_bytes},
                           {"notes", job.plan->notes}};
   json["output"] = job.path.string();
+  json["files"] = FilesToJson(job);
   json["architecture"] = model.architecture;
   return json;
 }
@@ -74,8 +91,14 @@ void PrintPlan(const OutputModel& model, const Job& job) {
   const WritePlan& plan = *job.plan;
   fmt::print("{}  {}  {} tensors  {} bytes ({})\n", job.path.string(), plan.type_name,
              plan.tensors.size(), plan.file_bytes, HumanBytes(plan.file_bytes));
+  const bool shards = plan.named_as_shards;
+  for (size_t file = 0; shards && file < plan.files.size(); ++file) {
+    fmt::print("{}  {} bytes\n", converters::FilePath(plan, job.path, file).string(),
+               plan.files[file].bytes);
+  }
   for (const auto& planned : plan.tensors) {
     const auto& tensor = model.tensors[planned.tensor];
+    if (shards) fmt::print("{:>5}: ", planned.file + 1);
     fmt::print("{:>12} {:>12}  {:<8} {:<40} [{}]  {}{}\n", planned.offset, planned.bytes,
                Name(planned.type), Printable(tensor.name, 60), fmt::join(tensor.value.shape, ", "),
                planned.reason, planned.via ? fmt::format("; through {}", Name(*planned.via)) : "");
@@ -123,7 +146,10 @@ void Report(const OutputModel& model, const std::vector<Job>& jobs, double secon
     PrintJson({{"dry_run", false}, {"seconds", seconds}, {"outputs", std::move(outputs)}});
   }
   for (const Job& job : jobs) {
-    Say(common, fmt::format("{}: {} tensors, {}, {:.1f} s", job.path.string(),
+    const size_t files = job.plan->files.size();
+    Say(common, fmt::format("{}: {} tensors, {}, {:.1f} s",
+                            converters::FilePath(*job.plan, job.path, 0).string() +
+                                (files > 1 ? fmt::format(" and {} more shards", files - 1) : ""),
                             job.plan->tensors.size(), HumanBytes(job.plan->file_bytes), seconds));
   }
 }
@@ -145,15 +171,17 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
   for (const std::string& note : plans.front().notes) Say(common, "note: " + note);
 
   ProgressLine line(common);
-  converters::ExecuteOptions options{
-      .threads = common.threads, .memory = common.memory, .output = {.force = common.force}};
+  converters::ExecuteOptions options{.threads = common.threads,
+                                     .memory = common.memory,
+                                     .output = {.force = common.force, .resume = common.resume}};
   options.progress = [&](const converters::Progress& progress) {
-    ThrowIfInterrupted();
+    ThrowIfInterrupted(common.resume);
     line.Update(progress);
   };
-  options.check = [&](const Job& job, const fs::path& partial) {
-    verify::CheckWritten(partial, model, *job.plan);
+  options.check = [&](const Job& job, size_t file, const fs::path& partial) {
+    verify::CheckWritten(partial, model, *job.plan, file);
   };
+  options.note = [&](const std::string& note) { Say(common, "note: " + note); };
   if (arguments.explain && !common.json) {
     for (const Job& job : jobs) Explain(model, job);
     return 0;

@@ -17,8 +17,7 @@ namespace {
 constexpr uint32_t kQuantizationVersion = 2;
 
 OutputModel PassThrough(const ModelSource& source) {
-  OutputModel model;
-  model.metadata = source.metadata();
+  OutputModel model = AsItIs(source);
   const auto architecture = model.metadata.GetString("general.architecture");
   if (!architecture) {
     throw Error(ErrorCode::kMissing, {source.path().string(), {}, "general.architecture"},
@@ -26,9 +25,6 @@ OutputModel PassThrough(const ModelSource& source) {
                 "program, so make it again from its source");
   }
   model.architecture = *architecture;
-  for (const auto& tensor : source.tensors()) {
-    model.tensors.push_back({tensor.name, Source(tensor), false});
-  }
   return model;
 }
 
@@ -92,6 +88,16 @@ uint64_t VocabularySize(const Hyperparameters& hyperparameters) {
 }
 
 }  // namespace
+
+OutputModel AsItIs(const ModelSource& source) {
+  OutputModel model;
+  model.metadata = source.metadata();
+  model.architecture = model.metadata.GetString("general.architecture").value_or("");
+  for (const auto& tensor : source.tensors()) {
+    model.tensors.push_back({tensor.name, Source(tensor), false});
+  }
+  return model;
+}
 
 Conversion ConvertModel(const ModelSource& source, const ConvertOptions& options) {
   if (source.layout() == "gguf") {

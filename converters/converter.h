@@ -31,6 +31,9 @@ struct ConvertOptions {
 // source has no use for.
 OutputModel Convert(const ModelSource& source, const ConvertOptions& options);
 
+// Keys and tensors of a GGUF source, whatever they mean: to be split or merged.
+OutputModel AsItIs(const ModelSource& source);
+
 }  // namespace quern::converters
 
 #endif  // QUERN_CONVERTERS_CONVERTER_H_

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "converters/outputs.h"
 #include "formats/core/error.h"
 #include "quant/codec.h"
 #include "quant/finite.h"
@@ -27,12 +28,6 @@ struct Slab {
   size_t tensor;
   uint64_t first;
   uint64_t rows;
-};
-
-// What one tensor becomes in one output file.
-struct Target {
-  const PlannedTensor* planned;
-  OutputFile* file;
 };
 
 // A thread's buffers.
@@ -80,16 +75,11 @@ class Run {
  public:
   Run(const ModelSource& source, const OutputModel& model, std::span<const Job> jobs,
       const ExecuteOptions& options)
-      : source_(source), model_(model), jobs_(jobs), options_(options) {
-    targets_.resize(model.tensors.size());
-    for (const Job& job : jobs) {
-      files_.push_back(
-          std::make_unique<OutputFile>(job.path, job.plan->file_bytes, options.output));
-      files_.back()->WriteAt(0, job.plan->header);
-      for (const PlannedTensor& planned : job.plan->tensors) {
-        targets_[planned.tensor].push_back({&planned, files_.back().get()});
-      }
-    }
+      : source_(source),
+        model_(model),
+        options_(options),
+        outputs_(source, model, jobs, options, Threads(options)) {
+    if (options.note && !outputs_.note().empty()) options.note(outputs_.note());
     for (const OutputTensor& tensor : model.tensors) {
       progress_.total += tensor.value.rows() * tensor.value.columns();
     }
@@ -98,6 +88,7 @@ class Run {
   void WriteTensors() {
     const int threads = Threads(options_);
     slabs_ = CutIntoSlabs(model_, SlabWeights(options_, threads));
+    std::erase_if(slabs_, [this](const Slab& slab) { return IsDone(slab); });
     const auto count = static_cast<int64_t>(slabs_.size());
 #pragma omp parallel num_threads(threads)
     {
@@ -118,14 +109,19 @@ class Run {
     if (error_) std::rethrow_exception(error_);
   }
 
-  void Commit() {
-    for (size_t i = 0; i < files_.size(); ++i) {
-      if (options_.check) options_.check(jobs_[i], files_[i]->partial_path());
-    }
-    for (auto& file : files_) file->Commit();
-  }
+  void Commit() { outputs_.Commit(options_); }
 
  private:
+  // By an earlier run, for every file.
+  bool IsDone(const Slab& slab) {
+    const auto targets = outputs_.TargetsOf(slab.tensor);
+    const bool done = std::all_of(targets.begin(), targets.end(), [&](const Target& target) {
+      return target.Holds(slab.first, slab.rows);
+    });
+    if (done) progress_.done += slab.rows * model_.tensors[slab.tensor].value.columns();
+    return done;
+  }
+
   void PrefetchSlab(const Slab& slab) const {
     Prefetch(source_, model_.tensors[slab.tensor].value, slab.first, slab.rows);
   }
@@ -136,16 +132,15 @@ class Run {
     const uint64_t row_bytes = *RowBytes(tensor.value.type, columns);
     scratch.source.resize(slab.rows * row_bytes);
     EvaluateRows(source_, tensor.value, slab.first, slab.rows, scratch.source);
-    for (const Target& target : targets_[slab.tensor]) {
-      const TensorType type = target.planned->type;
-      const uint64_t out_row_bytes = *RowBytes(type, columns);
+    for (const Target& target : outputs_.TargetsOf(slab.tensor)) {
+      if (target.Holds(slab.first, slab.rows)) continue;
       std::span<const uint8_t> bytes = scratch.source;
-      if (type != tensor.value.type) {
-        scratch.blocks.resize(slab.rows * out_row_bytes);
-        Encode(tensor, slab, *target.planned, scratch);
+      if (target.planned().type != tensor.value.type) {
+        scratch.blocks.resize(slab.rows * target.row_bytes());
+        Encode(tensor, slab, target.planned(), scratch);
         bytes = scratch.blocks;
       }
-      target.file->WriteAt(target.planned->offset + slab.first * out_row_bytes, bytes);
+      target.Write(slab.first, slab.rows, bytes);
     }
   }
 
@@ -230,10 +225,8 @@ class Run {
 
   const ModelSource& source_;
   const OutputModel& model_;
-  std::span<const Job> jobs_;
   const ExecuteOptions& options_;
-  std::vector<std::unique_ptr<OutputFile>> files_;
-  std::vector<std::vector<Target>> targets_;  // by tensor
+  Outputs outputs_;
   std::vector<Slab> slabs_;
   std::mutex mutex_;
   Progress progress_;
@@ -252,7 +245,9 @@ uint64_t ExecuteMemory(const OutputModel& model, std::span<const Job> jobs,
   }
   const uint64_t weights = std::max(SlabWeights(options, threads), widest_row);
   uint64_t headers = 0;
-  for (const Job& job : jobs) headers += job.plan->header.size();
+  for (const Job& job : jobs) {
+    for (const PlannedFile& file : job.plan->files) headers += file.header.size();
+  }
   return headers + static_cast<uint64_t>(threads) *
                        (weights * kSlabBytesPerWeight + kTileWeights * 2 * sizeof(float));
 }

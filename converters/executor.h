@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "converters/output_model.h"
@@ -19,7 +20,8 @@
 
 namespace quern::converters {
 
-// One plan and where its file goes. All jobs of a run are plans of the same OutputModel.
+// One plan and where its output goes (FilePath() in plan.h). All jobs of a run are plans of the
+// same OutputModel.
 struct Job {
   const WritePlan* plan;
   std::filesystem::path path;
@@ -36,8 +38,10 @@ struct ExecuteOptions {
   uint64_t memory = 0;  // bytes for all slabs; 0: kDefaultSlabMemory
   OutputOptions output;
   std::function<void(const Progress&)> progress;  // called by one thread at a time
-  // Called with the complete FILE.partial before it gets its final name; may throw.
-  std::function<void(const Job&, const std::filesystem::path& partial)> check;
+  // Called with each complete FILE.partial, `file` of the job's plan, before any gets its final
+  // name; may throw.
+  std::function<void(const Job&, size_t file, const std::filesystem::path& partial)> check;
+  std::function<void(const std::string&)> note;  // of a resumed run: what was found
 };
 
 inline constexpr uint64_t kDefaultSlabMemory = uint64_t{64} << 20;
@@ -47,9 +51,10 @@ uint64_t ExecuteMemory(const OutputModel& model, std::span<const Job> jobs,
                        const ExecuteOptions& options);
 
 // Reads each tensor of the source once, whatever the number of jobs. Files appear under their names
-// only when all of a job's bytes are on disk. Throws kNonFinite for NaN or infinity among weights
-// that are to be quantized or that do not fit the intermediate precision, and whatever reading and
-// writing throw; then no output exists.
+// only when all bytes of all jobs are on disk. With output.resume, what an earlier run has left and
+// what proves whole is kept (outputs.h), and a failing run leaves its partial files for the next.
+// Throws kNonFinite for NaN or infinity among weights that are to be quantized or that do not fit
+// the intermediate precision, and whatever reading and writing throw; then no output exists.
 void Execute(const ModelSource& source, const OutputModel& model, std::span<const Job> jobs,
              const ExecuteOptions& options);
 

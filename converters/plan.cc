@@ -7,6 +7,8 @@
 
 #include "converters/model_edits.h"
 #include "formats/core/error.h"
+#include "formats/gguf/gguf_format.h"
+#include "formats/gguf/gguf_split.h"
 #include "formats/gguf/gguf_writer.h"
 #include "quant/codec.h"
 
@@ -51,11 +53,15 @@ void PlanConversion(const OutputModel& model, TensorType type, WritePlan& plan) 
 }
 
 // A GGUF source under "auto": every tensor as it is.
-void PlanCopy(const OutputModel& model, WritePlan& plan) {
+void PlanCopy(const OutputModel& model, SplitRules rules, WritePlan& plan) {
+  const bool as_gguf_split = rules == SplitRules::kGgufSplit || rules == SplitRules::kGgufMerge;
+  const auto shape = [&](const Shape& of) {
+    return as_gguf_split ? formats::gguf::WithoutOuterOnes(of) : of;
+  };
   for (size_t i = 0; i < model.tensors.size(); ++i) {
     plan.tensors.push_back({.tensor = i,
                             .type = model.tensors[i].value.type,
-                            .shape = model.tensors[i].value.shape,
+                            .shape = shape(model.tensors[i].value.shape),
                             .reason = "copied"});
   }
   plan.type_name = "COPY";
@@ -71,7 +77,9 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
                                 : ConvertedType(tensor, options.via.value_or(*model.auto_type));
     tensors.push_back({tensor.name, tensor.value.shape, type});
   }
-  const std::vector<size_t> order = quant::QuantizeOrder(tensors);
+  std::vector<size_t> order = quant::QuantizeOrder(tensors);
+  // llama.cpp takes the files' order then
+  if (options.split.rules == SplitRules::kKeep) std::iota(order.begin(), order.end(), size_t{0});
   std::vector<quant::RecipeTensor> ordered;
   for (const size_t i : order) ordered.push_back(tensors[i]);
   quant::RecipeOptions recipe = options.recipe;
@@ -154,20 +162,56 @@ void RequireNoFallback(const OutputModel& model, const WritePlan& plan) {
                           plan.type_name, list));
 }
 
-void LayOut(const OutputModel& model, WritePlan& plan) {
-  std::vector<formats::gguf::TensorSpec> specs;
+// The file that the first source tensor of an expression is in.
+std::optional<uint32_t> SourceFile(const Expression& value) {
+  if (value.op == Op::kSource) return value.source->file;
+  for (const Expression& input : value.inputs) {
+    if (const auto file = SourceFile(input)) return file;
+  }
+  return std::nullopt;
+}
+
+Split AssignFiles(const OutputModel& model, const SplitOptions& options, WritePlan& plan) {
+  std::vector<SplitTensor> tensors;
   for (const PlannedTensor& planned : plan.tensors) {
     const OutputTensor& tensor = model.tensors[planned.tensor];
-    RequireDecoder(tensor, planned.type);
-    specs.push_back({tensor.name, planned.shape, planned.type});
+    tensors.push_back({formats::gguf::DataBytes(planned.type, planned.shape, {{}, {}, tensor.name}),
+                       SourceFile(tensor.value).value_or(0)});
   }
-  formats::gguf::Layout layout = formats::gguf::LayOut(plan.metadata, specs);
-  for (size_t i = 0; i < plan.tensors.size(); ++i) {
-    plan.tensors[i].offset = layout.offsets[i];
-    plan.tensors[i].bytes = layout.bytes[i];
+  Split split = SplitTensors(tensors, options);
+  for (size_t i = 0; i < plan.tensors.size(); ++i) plan.tensors[i].file = split.files[i];
+  std::stable_sort(plan.tensors.begin(), plan.tensors.end(),
+                   [](const auto& a, const auto& b) { return a.file < b.file; });
+  plan.named_as_shards = split.named_as_shards;
+  if (options.rules == SplitRules::kConverter && split.count == 1) {
+    plan.notes.push_back("the model is within the limits of a shard and stays one file");
   }
-  plan.header = std::move(layout.header);
-  plan.file_bytes = layout.file_bytes;
+  return split;
+}
+
+void LayOut(const OutputModel& model, const SplitOptions& options, WritePlan& plan) {
+  for (const PlannedTensor& planned : plan.tensors) {
+    RequireDecoder(model.tensors[planned.tensor], planned.type);
+  }
+  const Split split = AssignFiles(model, options, plan);
+  auto begin = plan.tensors.begin();
+  for (uint32_t file = 0; file < split.count; ++file) {
+    const auto end = std::find_if(begin, plan.tensors.end(), [&](const PlannedTensor& planned) {
+      return planned.file != file;
+    });
+    std::vector<formats::gguf::TensorSpec> specs;
+    for (auto planned = begin; planned != end; ++planned) {
+      specs.push_back({model.tensors[planned->tensor].name, planned->shape, planned->type});
+    }
+    formats::gguf::Layout layout =
+        formats::gguf::LayOut(MetadataOfFile(plan.metadata, split, options.rules, file), specs);
+    for (size_t i = 0; begin != end; ++begin, ++i) {
+      begin->offset = layout.offsets[i];
+      begin->bytes = layout.bytes[i];
+    }
+    plan.file_bytes += layout.file_bytes;
+    plan.files.push_back({std::move(layout.header), layout.file_bytes});
+  }
 }
 
 void AddNotes(const OutputModel& model, WritePlan& plan) {
@@ -212,7 +256,7 @@ WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
   const bool copies = from_gguf && type == nullptr;
   const bool converts = !from_gguf && (as_it_is || !IsQuantized(type->base));
   if (copies) {
-    PlanCopy(model, plan);
+    PlanCopy(model, options.split.rules, plan);
   } else if (converts) {
     PlanConversion(model, as_it_is ? *model.auto_type : type->base, plan);
   } else {
@@ -220,9 +264,20 @@ WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
   }
   if (options.strict) RequireNoFallback(model, plan);
   AppendKeys(model, options, !copies && !converts, plan);
-  LayOut(model, plan);
+  LayOut(model, options.split, plan);
   AddNotes(model, plan);
   return plan;
+}
+
+std::filesystem::path FilePath(const WritePlan& plan, const std::filesystem::path& output,
+                               size_t file) {
+  if (!plan.named_as_shards) return output;
+  constexpr std::string_view kExtension = ".gguf";
+  std::string prefix = output.filename().string();
+  if (prefix.ends_with(kExtension)) prefix.resize(prefix.size() - kExtension.size());
+  return output.parent_path() /
+         formats::gguf::MakeShardName(
+             {prefix, static_cast<uint32_t>(file + 1), static_cast<uint32_t>(plan.files.size())});
 }
 
 Json PlanToJson(const OutputModel& model, const WritePlan& plan) {
@@ -239,12 +294,15 @@ Json PlanToJson(const OutputModel& model, const WritePlan& plan) {
                   {"reason", planned.reason},
                   {"fallback", planned.fallback},
                   {"importance", !planned.importance.empty()}};
+    if (plan.files.size() > 1) entry["file"] = planned.file;
     if (planned.via) entry["via"] = Name(*planned.via);
     tensors.push_back(std::move(entry));
   }
+  uint64_t header_bytes = 0;
+  for (const PlannedFile& file : plan.files) header_bytes += file.header.size();
   return {{"type", plan.type_name},
           {"file_bytes", plan.file_bytes},
-          {"header_bytes", plan.header.size()},
+          {"header_bytes", header_bytes},
           {"notes", plan.notes},
           {"tensors", std::move(tensors)}};
 }

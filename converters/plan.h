@@ -1,18 +1,20 @@
-// The plan: everything about an output file that can be known before a byte of it is written.
+// The plan: everything about an output that can be known before a byte of it is written.
 //
 // A plan is computed from headers only and does not change afterwards. Every executor that runs it
-// writes the same bytes. It holds each tensor's type and why that type was chosen, its offset and
-// size, the header's bytes and the exact size of the file.
+// writes the same bytes. It holds each tensor's type and why that type was chosen, its file, offset
+// and size, and each file's header and exact size. A model is one file or a set of shards.
 #ifndef QUERN_CONVERTERS_PLAN_H_
 #define QUERN_CONVERTERS_PLAN_H_
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "converters/output_model.h"
+#include "converters/split.h"
 #include "formats/core/json.h"
 #include "quant/imatrix.h"
 #include "quant/recipe.h"
@@ -33,6 +35,7 @@ struct PlanOptions {
   // Keys that get these values, last in the metadata; the recipe sees them.
   std::vector<Metadata::Entry> overrides;
   bool strict = false;  // a fall-back to another type is an error
+  SplitOptions split;
 };
 
 struct PlannedTensor {
@@ -44,23 +47,35 @@ struct PlannedTensor {
   std::span<const float> importance;
   std::string reason;     // the rule that chose `type`
   bool fallback = false;  // the row size forced another type than the recipe's
-  uint64_t offset = 0;    // absolute
+  uint32_t file = 0;      // index into WritePlan::files
+  uint64_t offset = 0;    // from the beginning of that file
   uint64_t bytes = 0;
 };
 
+struct PlannedFile {
+  std::vector<uint8_t> header;  // written at offset 0
+  uint64_t bytes = 0;           // of the whole file
+};
+
 struct WritePlan {
-  std::string type_name;  // "Q4_K_M", "BF16", ...: names the file
-  Metadata metadata;
-  std::vector<uint8_t> header;         // written at offset 0
-  std::vector<PlannedTensor> tensors;  // in file order
-  uint64_t file_bytes = 0;
-  std::vector<std::string> notes;  // for the user
+  std::string type_name;               // "Q4_K_M", "BF16", ...: names the file
+  Metadata metadata;                   // of the model; the files' own split.* keys are not in it
+  std::vector<PlannedFile> files;      // one, or the shards of a set
+  bool named_as_shards = false;        // see FilePath()
+  std::vector<PlannedTensor> tensors;  // in file order, one file after the other
+  uint64_t file_bytes = 0;             // of all files
+  std::vector<std::string> notes;      // for the user
 };
 
 // Throws what quant::ChooseTypes and gguf::LayOut throw, kUsage where a
 // key is overridden twice, and kUnsupported where a tensor's source type cannot be decoded or, with
 // `strict`, where a row size forces another type than the recipe's.
 WritePlan MakePlan(const OutputModel& model, const PlanOptions& options);
+
+// Where file `file` of the plan goes if the output is to be `output`: there, or for shards to
+// NAME-00001-of-00003.gguf beside it, NAME being the name of `output` without ".gguf".
+std::filesystem::path FilePath(const WritePlan& plan, const std::filesystem::path& output,
+                               size_t file);
 
 // The plan as `--dry-run --json` prints it (docs/json.md).
 Json PlanToJson(const OutputModel& model, const WritePlan& plan);

@@ -7,3 +7,6 @@ add_custom_command(
           -P ${PROJECT_SOURCE_DIR}/converters/embed_architectures.cmake
   DEPENDS ${architecture_files} ${PROJECT_SOURCE_DIR}/converters/embed_architectures.cmake VERBATIM)
 target_sources(quern_${name} PRIVATE ${architecture_source})
+# The version is part of what a resumed run must share with the one it continues.
+set_source_files_properties(${PROJECT_SOURCE_DIR}/converters/run_identity.cc PROPERTIES
+  COMPILE_DEFINITIONS QUERN_VERSION="${PROJECT_VERSION}")

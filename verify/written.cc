@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include "formats/core/error.h"
-#include "formats/reader.h"
+#include "formats/gguf/gguf_checks.h"
+#include "formats/gguf/gguf_header.h"
 
 namespace quern::verify {
 namespace {
@@ -17,26 +18,31 @@ namespace {
 }  // namespace
 
 void CheckWritten(const std::filesystem::path& path, const converters::OutputModel& model,
-                  const converters::WritePlan& plan) {
-  const File file = File::Open(path);
-  if (file.size() != plan.file_bytes) Mismatch(path, {}, "the size");
-  std::vector<uint8_t> header(plan.header.size());
-  file.ReadAt(0, header);
-  if (header != plan.header) Mismatch(path, {}, "the header");
+                  const converters::WritePlan& plan, size_t file) {
+  const converters::PlannedFile& expected = plan.files[file];
+  const File written = File::Open(path);
+  if (written.size() != expected.bytes) Mismatch(path, {}, "the size");
+  std::vector<uint8_t> bytes(expected.header.size());
+  written.ReadAt(0, bytes);
+  if (bytes != expected.header) Mismatch(path, {}, "the header");
 
-  const auto written = formats::OpenModel(path);
-  if (written->tensors().size() != plan.tensors.size()) Mismatch(path, {}, "the tensor count");
-  for (size_t i = 0; i < plan.tensors.size(); ++i) {
-    const TensorInfo& found = written->tensors()[i];
-    const converters::PlannedTensor& planned = plan.tensors[i];
+  ByteReader reader(written);
+  const formats::gguf::Header header = formats::gguf::ParseHeader(reader);
+  if (file == 0) formats::gguf::CheckTokenizer(header.metadata, path.string());
+  auto found = header.tensors.begin();
+  for (const converters::PlannedTensor& planned : plan.tensors) {
+    if (planned.file != file) continue;
     const converters::OutputTensor& tensor = model.tensors[planned.tensor];
-    if (found.name != tensor.name) Mismatch(path, tensor.name, "the name");
-    if (found.type != planned.type) Mismatch(path, tensor.name, "the type");
-    if (found.shape != planned.shape) Mismatch(path, tensor.name, "the shape");
-    if (found.offset != planned.offset || found.bytes != planned.bytes) {
+    if (found == header.tensors.end()) Mismatch(path, tensor.name, "the tensor count");
+    if (found->name != tensor.name) Mismatch(path, tensor.name, "the name");
+    if (found->type != planned.type) Mismatch(path, tensor.name, "the type");
+    if (found->shape != planned.shape) Mismatch(path, tensor.name, "the shape");
+    if (found->offset != planned.offset || found->bytes != planned.bytes) {
       Mismatch(path, tensor.name, "the place");
     }
+    ++found;
   }
+  if (found != header.tensors.end()) Mismatch(path, {}, "the tensor count");
 }
 
 }  // namespace quern::verify

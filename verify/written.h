@@ -8,11 +8,11 @@
 
 namespace quern::verify {
 
-// Reads the file back: size, header bytes, and the structure as the GGUF reader sees it (every
-// tensor of the plan at its offset with its type and shape). Throws kMismatch naming the first
-// difference, or what the reader throws.
-void CheckWritten(const std::filesystem::path& file, const converters::OutputModel& model,
-                  const converters::WritePlan& plan);
+// Reads file `file` of the plan back: size, header bytes, and the structure as the GGUF parser sees
+// it (every tensor at its offset with its type and shape). Throws kMismatch naming the first
+// difference, or what the parser throws.
+void CheckWritten(const std::filesystem::path& path, const converters::OutputModel& model,
+                  const converters::WritePlan& plan, size_t file);
 
 }  // namespace quern::verify
 

@@ -76,4 +76,12 @@ std::optional<SplitKeys> ReadSplitKeys(const Metadata& metadata, const std::stri
                    static_cast<uint64_t>(tensors)};
 }
 
+void SetSplitKeys(const SplitKeys& keys, SplitKeyOrder order, Metadata& metadata) {
+  const auto count = static_cast<uint16_t>(keys.count);
+  metadata.SetLast(std::string(kSplitNoKey), static_cast<uint16_t>(keys.no));
+  if (order == SplitKeyOrder::kConverter) metadata.SetLast(std::string(kSplitCountKey), count);
+  metadata.SetLast(std::string(kSplitTensorsKey), static_cast<int32_t>(keys.tensors));
+  if (order == SplitKeyOrder::kGgufSplit) metadata.SetLast(std::string(kSplitCountKey), count);
+}
+
 }  // namespace quern::formats::gguf

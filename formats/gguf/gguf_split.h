@@ -46,6 +46,12 @@ struct SplitKeys {
 // split.count = 0 in what it merges). Throws kMissing and kBadValue where the keys make no sense.
 std::optional<SplitKeys> ReadSplitKeys(const Metadata& metadata, const std::string& file);
 
+// Puts the keys of part `keys.no` at the end of `metadata`: u16, u16 and i32, in the order of
+// llama.cpp's converter and quantizer (no, count, tensors) or of its gguf-split, which sets the
+// count last.
+enum class SplitKeyOrder { kConverter, kGgufSplit };
+void SetSplitKeys(const SplitKeys& keys, SplitKeyOrder order, Metadata& metadata);
+
 }  // namespace quern::formats::gguf
 
 #endif  // QUERN_FORMATS_GGUF_GGUF_SPLIT_H_

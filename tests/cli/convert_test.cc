@@ -116,6 +116,34 @@ TEST(Convert, UnknownArchitectureNamesTheNearestAndTheWayOut) {
   EXPECT_FALSE(fs::exists(folder.path() / "x.gguf.partial"));
 }
 
+// Bytes that a finished process has read, from whatever cache; 0 where the system does not tell.
+uint64_t BytesRead(const std::vector<std::string>& arguments, const TempFolder& temp) {
+  const pid_t pid = testing::StartQuern(arguments, temp.path() / "o", temp.path() / "e");
+  siginfo_t info = {};
+  ::waitid(P_PID, static_cast<id_t>(pid), &info,
+           WEXITED | WNOWAIT);  // its counters are still there
+  std::ifstream io("/proc/" + std::to_string(pid) + "/io");
+  std::string key;
+  uint64_t bytes = 0;
+  if (!(io >> key >> bytes) || key != "rchar:") bytes = 0;
+  int status = -1;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0) << Contents(temp.path() / "e");
+  return bytes;
+}
+
+TEST(Convert, SeveralOutputsReadTheSourceOnce) {
+  const TempFolder folder, temp;
+  const std::string out = (folder.path() / "{type}.gguf").string();
+  const uint64_t one = BytesRead({"convert", kModel, "-t", "Q8_0", "-o", out, "--force"}, temp);
+  if (one == 0) GTEST_SKIP() << "/proc/PID/io cannot be read";
+  const uint64_t three = BytesRead(
+      {"convert", kModel, "-t", "Q8_0", "-t", "F16", "-t", "Q4_0", "-o", out, "--force"}, temp);
+  const uint64_t source = fs::file_size(fs::path(kModel) / "model.safetensors");
+  EXPECT_GE(one, source);
+  EXPECT_LT(three, one + source / 10);
+}
+
 // kill -9 at random moments: under the final name there is nothing or the complete file.
 TEST(ConvertSlow, KilledRunsNeverLeaveAnIncompleteFileUnderTheFinalName) {
   const TempFolder folder;

@@ -7,13 +7,16 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "converters/journal.h"
 #include "tests/formats/gguf/gguf_testing.h"
 #include "tests/formats/torch/torch_testing.h"
 #include "tests/formats/zip/zip_testing.h"
+#include "tests/support/fixtures.h"
 #include "tests/support/ggml_files.h"
 
 namespace {
@@ -188,6 +191,16 @@ void AddLlama2c(Seeds& seeds) {
   seeds.push_back({"fuzz_llama2c", "v1.bin", head + weights});
 }
 
+void AddJournal(Seeds& seeds) {
+  const quern::testing::TempFolder folder;
+  const std::string path = (folder.path() / "journal").string();
+  quern::converters::Journal journal(path, quern::converters::Identity{1, 2, 3});
+  journal.Append({0, 0, 16, 0x1234});
+  journal.Append({7, 16, 1, 5});
+  std::ifstream file(path, std::ios::binary);
+  seeds.push_back({"fuzz_journal", "two", {std::istreambuf_iterator<char>(file), {}}});
+}
+
 void AddTexts(Seeds& seeds) {
   seeds.push_back({"fuzz_tiktoken", "three.model", "YQ== 0\nYg== 1\nYWI= 2\n"});
   seeds.push_back({"fuzz_yaml", "values.yaml",
@@ -224,6 +237,7 @@ int main(int argc, char** argv) try {
   AddSentencePiece(seeds);
   AddTokenizers(seeds);
   AddLlama2c(seeds);
+  AddJournal(seeds);
   AddTexts(seeds);
   for (const Seed& seed : seeds) {
     const fs::path folder = fs::path(argv[1]) / seed.target;
