@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <set>
 
+#include "cli/error_report.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "converters/executor.h"
@@ -120,6 +122,20 @@ std::vector<Job> MakeJobs(const std::vector<WritePlan>& plans, const PlanArgumen
   return jobs;
 }
 
+std::vector<const WritePlan*> PlansOf(const std::vector<Job>& jobs) {
+  std::vector<const WritePlan*> plans;
+  for (const Job& job : jobs) plans.push_back(job.plan);
+  return plans;
+}
+
+bool RequantizesAny(const OutputModel& model, const std::vector<Job>& jobs) {
+  return std::any_of(jobs.begin(), jobs.end(), [&](const Job& job) {
+    return std::any_of(
+        job.plan->tensors.begin(), job.plan->tensors.end(),
+        [&](const auto& planned) { return converters::IsRequantized(model, planned); });
+  });
+}
+
 Json JobToJson(const OutputModel& model, const Job& job, bool full) {
   Json json = full ? converters::PlanToJson(model, *job.plan)
                    : Json{{"type", job.plan->type_name},
@@ -198,6 +214,8 @@ void AddPlanOptions(CLI::App& command, PlanArguments& arguments) {
                   "Do not use the importance matrix for tensors whose name contains this; "
                   "repeatable")
       ->take_all();
+  command.add_option("--report", arguments.report,
+                     "JSON file to write: the error of each tensor (docs/json.md)");
 }
 
 int WriteModel(const ModelSource& source, const OutputModel& model, const PlanArguments& arguments,
@@ -227,8 +245,13 @@ int WriteModel(const ModelSource& source, const OutputModel& model, const PlanAr
     DryRun(model, jobs, converters::ExecuteMemory(model, jobs, options), common);
     return 0;
   }
+  if (!arguments.report.empty()) RequireReportPath(arguments.report, jobs, common);
+  converters::ErrorReport errors(model, PlansOf(jobs));
+  if (!arguments.report.empty() || RequantizesAny(model, jobs)) options.errors = &errors;
   converters::Execute(source, model, jobs, options);
   line.Finish();
+  if (!arguments.report.empty()) WriteErrorReport(arguments.report, errors, jobs, common);
+  SayRequantizationErrors(model, errors, jobs, common);
   Report(model, jobs, line.seconds(), common);
   return 0;
 }

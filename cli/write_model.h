@@ -27,6 +27,7 @@ struct PlanArguments {
   std::string imatrix;                    // --imatrix
   std::vector<std::string> include_weights;
   std::vector<std::string> exclude_weights;
+  std::string report;  // --report
 };
 
 void AddPlanOptions(CLI::App& command, PlanArguments& arguments);

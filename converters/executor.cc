@@ -33,6 +33,7 @@ struct Slab {
 struct Target {
   const PlannedTensor* planned;
   OutputFile* file;
+  size_t job;
 };
 
 // A thread's buffers.
@@ -41,6 +42,7 @@ struct Scratch {
   std::vector<float> weights;
   std::vector<uint8_t> half;
   std::vector<uint8_t> blocks;
+  SlabErrors errors;
 };
 
 // Bytes per weight that a slab costs: source, blocks of the widest output, transform scratch.
@@ -87,7 +89,7 @@ class Run {
           std::make_unique<OutputFile>(job.path, job.plan->file_bytes, options.output));
       files_.back()->WriteAt(0, job.plan->header);
       for (const PlannedTensor& planned : job.plan->tensors) {
-        targets_[planned.tensor].push_back({&planned, files_.back().get()});
+        targets_[planned.tensor].push_back({&planned, files_.back().get(), files_.size() - 1});
       }
     }
     for (const OutputTensor& tensor : model.tensors) {
@@ -142,7 +144,9 @@ class Run {
       std::span<const uint8_t> bytes = scratch.source;
       if (type != tensor.value.type) {
         scratch.blocks.resize(slab.rows * out_row_bytes);
+        scratch.errors.Start(slab.first);
         Encode(tensor, slab, *target.planned, scratch);
+        if (options_.errors) options_.errors->Add(target.job, slab.tensor, scratch.errors);
         bytes = scratch.blocks;
       }
       target.file->WriteAt(target.planned->offset + slab.first * out_row_bytes, bytes);
@@ -167,6 +171,7 @@ class Run {
       decoder.dequantize(scratch.source.data() + row * source_row, weights.data(), weights.size());
       RequireFinite(weights, tensor, (slab.first + row) * columns, tensor.value.type);
       if (planned.via) {
+        if (options_.errors) scratch.errors.KeepOriginal(weights);
         RoundTo(*planned.via, weights, scratch);
         RequireFinite(weights, tensor, (slab.first + row) * columns, *planned.via);
       }
@@ -174,8 +179,11 @@ class Run {
       if (!planned.importance.empty()) {
         importance = planned.importance.data() + (slab.first + row) / matrix_rows * columns;
       }
-      encoder.quantize(weights.data(), scratch.blocks.data() + row * block_row, rows, columns,
-                       importance);
+      uint8_t* blocks = scratch.blocks.data() + row * block_row;
+      encoder.quantize(weights.data(), blocks, rows, columns, importance);
+      if (options_.errors) {
+        scratch.errors.Measure(weights, planned.type, blocks, columns, importance);
+      }
       if (planned.type == TensorType::kF16 && tensor.value.type != TensorType::kF16) {
         RequireFitsF16(weights, tensor, (slab.first + row) * columns);
       }

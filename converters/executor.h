@@ -13,6 +13,7 @@
 #include <span>
 #include <string_view>
 
+#include "converters/error_report.h"
 #include "converters/output_model.h"
 #include "converters/plan.h"
 #include "formats/core/output_file.h"
@@ -36,6 +37,7 @@ struct ExecuteOptions {
   uint64_t memory = 0;  // bytes for all slabs; 0: kDefaultSlabMemory
   OutputOptions output;
   std::function<void(const Progress&)> progress;  // called by one thread at a time
+  ErrorReport* errors = nullptr;  // of the jobs' plans, in their order; null: nothing is measured
   // Called with the complete FILE.partial before it gets its final name; may throw.
   std::function<void(const Job&, const std::filesystem::path& partial)> check;
 };

@@ -125,10 +125,11 @@ void LayOut(const OutputModel& model, WritePlan& plan) {
 
 void AddNotes(const OutputModel& model, WritePlan& plan) {
   plan.notes = model.notes;
-  size_t fallbacks = 0;
+  size_t fallbacks = 0, requantized = 0;
   std::optional<TensorType> via;
   for (const PlannedTensor& planned : plan.tensors) {
     fallbacks += planned.fallback;
+    requantized += IsRequantized(model, planned);
     if (planned.via && model.tensors[planned.tensor].value.type == TensorType::kF32) {
       via = planned.via;
     }
@@ -137,6 +138,12 @@ void AddNotes(const OutputModel& model, WritePlan& plan) {
     plan.notes.push_back(fmt::format(
         "{} tensors have rows that {} cannot store; they get another type (see --dry-run)",
         fallbacks, plan.type_name));
+  }
+  if (requantized > 0) {
+    plan.notes.push_back(fmt::format(
+        "{} of {} tensors are quantized already and lose precision a second time; a F16, BF16 or "
+        "F32 source gives a better file of this size",
+        requantized, plan.tensors.size()));
   }
   if (via) {
     plan.notes.push_back(fmt::format(
@@ -147,6 +154,11 @@ void AddNotes(const OutputModel& model, WritePlan& plan) {
 }
 
 }  // namespace
+
+bool IsRequantized(const OutputModel& model, const PlannedTensor& planned) {
+  const TensorType source = model.tensors[planned.tensor].value.type;
+  return IsQuantized(source) && IsQuantized(planned.type) && source != planned.type;
+}
 
 WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
   WritePlan plan;

@@ -54,6 +54,9 @@ struct WritePlan {
   std::vector<std::string> notes;  // for the user
 };
 
+// Whether the tensor was quantized in the source and is quantized again: it loses precision twice.
+bool IsRequantized(const OutputModel& model, const PlannedTensor& planned);
+
 // Throws what quant::ChooseTypes and gguf::LayOut throw, and kUnsupported where a tensor's source
 // type cannot be decoded.
 WritePlan MakePlan(const OutputModel& model, const PlanOptions& options);
