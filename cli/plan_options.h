@@ -1,0 +1,45 @@
+// The options of `convert` and `quantize` that decide a plan, and what they mean.
+#ifndef QUERN_CLI_PLAN_OPTIONS_H_
+#define QUERN_CLI_PLAN_OPTIONS_H_
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "converters/plan.h"
+#include "quant/imatrix.h"
+
+namespace quern::cli {
+
+// llama-quantize's options and ours that decide the plan.
+struct PlanArguments {
+  std::vector<std::string> types;  // -t, several times
+  std::string output;              // -o; {type} stands for the file type's name
+  std::string via;                 // --via
+  bool pure = false;
+  bool leave_output_tensor = false;
+  bool allow_requantize = false;
+  std::string output_tensor_type;
+  std::string token_embedding_type;
+  std::vector<std::string> tensor_types;  // REGEX=TYPE
+  std::string imatrix;                    // --imatrix
+  std::vector<std::string> include_weights;
+  std::vector<std::string> exclude_weights;
+  std::string report;  // --report
+};
+
+void AddPlanOptions(CLI::App& command, PlanArguments& arguments);
+
+// The importance matrix that the options name; absent for none. Throws kUsage, and what reading it
+// throws.
+std::optional<quant::Imatrix> ReadImatrix(const PlanArguments& arguments);
+
+// What the options say for one of arguments.types. `imatrix` outlives the result and may be null.
+// Throws kUsage for whatever cannot be parsed.
+converters::PlanOptions MakePlanOptions(const PlanArguments& arguments, const std::string& type,
+                                        const quant::Imatrix* imatrix);
+
+}  // namespace quern::cli
+
+#endif  // QUERN_CLI_PLAN_OPTIONS_H_
