@@ -26,7 +26,9 @@ struct PlanArguments {
   std::string imatrix;                    // --imatrix
   std::vector<std::string> include_weights;
   std::vector<std::string> exclude_weights;
-  std::string report;  // --report
+  std::optional<uint64_t> target_size;  // --target-size, bytes
+  std::optional<double> target_bpw;     // --target-bpw
+  std::string report;                   // --report
 };
 
 void AddPlanOptions(CLI::App& command, PlanArguments& arguments);
@@ -34,6 +36,11 @@ void AddPlanOptions(CLI::App& command, PlanArguments& arguments);
 // The importance matrix that the options name; absent for none. Throws kUsage, and what reading it
 // throws.
 std::optional<quant::Imatrix> ReadImatrix(const PlanArguments& arguments);
+
+// Where neither -t nor a target is given, `types` becomes {default_type}; an empty one is no
+// default. Throws kUsage for a target together with -t or with another target, and for none of
+// them.
+void RequireOneKindOfTarget(const std::string& default_type, PlanArguments& arguments);
 
 // What the options say for one of arguments.types. `imatrix` outlives the result and may be null.
 // Throws kUsage for whatever cannot be parsed.

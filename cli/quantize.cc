@@ -16,13 +16,15 @@ struct Arguments {
 };
 
 int Quantize(const Arguments& arguments, const CommonOptions& common) {
+  PlanArguments plan = arguments.plan;
+  RequireOneKindOfTarget("", plan);
   const auto source = formats::OpenModel(arguments.model);
   if (source->layout() != "gguf") {
     throw Error(ErrorCode::kUsage, {arguments.model, {}, {}},
                 "quantize takes a GGUF file; `quern convert MODEL -t TYPE` takes this source in "
                 "one step");
   }
-  return WriteModel(*source, converters::Convert(*source, {}), arguments.plan, common);
+  return WriteModel(*source, converters::Convert(*source, {}), plan, common);
 }
 
 }  // namespace
@@ -37,8 +39,7 @@ void AddQuantize(CLI::App& app, Program& program) {
   command
       ->add_option("-t,--type", arguments->plan.types,
                    "Q4_K_M, Q8_0, ... as `quern types` lists them; repeatable")
-      ->take_all()
-      ->required();
+      ->take_all();
   AddPlanOptions(*command, arguments->plan);
   command->add_flag("--allow-requantize", arguments->plan.allow_requantize,
                     "Quantize tensors that are quantized already (they lose precision twice)");

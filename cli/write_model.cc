@@ -10,6 +10,7 @@
 #include "cli/progress.h"
 #include "converters/executor.h"
 #include "converters/naming.h"
+#include "converters/size_target.h"
 #include "formats/core/error.h"
 #include "verify/written.h"
 
@@ -19,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using converters::Job;
 using converters::OutputModel;
+using converters::PlanOptions;
 using converters::WritePlan;
 
 // FILE with {type} replaced, or a name made from the metadata in the current folder.
@@ -121,16 +123,44 @@ void Report(const OutputModel& model, const std::vector<Job>& jobs, double secon
   }
 }
 
+// The plan for --target-size or --target-bpw.
+WritePlan PlanForTarget(const ModelSource& source, const OutputModel& model, PlanOptions options,
+                        const converters::SizeTarget& target, const CommonOptions& common) {
+  ProgressLine line(common);
+  converters::TypeTrialOptions trials{.threads = common.threads};
+  trials.progress = [&](const converters::Progress& progress) {
+    ThrowIfInterrupted();
+    line.Update(progress);
+  };
+  const auto selection = converters::SelectTypes(source, model, options, target, trials);
+  line.Finish();
+  options.selection = &selection;
+  return converters::MakePlan(model, options);
+}
+
+std::vector<WritePlan> MakePlans(const ModelSource& source, const OutputModel& model,
+                                 const PlanArguments& arguments, const quant::Imatrix* imatrix,
+                                 const CommonOptions& common) {
+  std::vector<WritePlan> plans;
+  for (const std::string& type : arguments.types) {
+    plans.push_back(converters::MakePlan(model, MakePlanOptions(arguments, type, imatrix)));
+  }
+  const auto add = [&](const converters::SizeTarget& target) {
+    plans.push_back(
+        PlanForTarget(source, model, MakePlanOptions(arguments, "auto", imatrix), target, common));
+  };
+  if (arguments.target_size) add(converters::FileBytes{*arguments.target_size});
+  if (arguments.target_bpw) add(converters::BitsPerWeight{*arguments.target_bpw});
+  return plans;
+}
+
 }  // namespace
 
 int WriteModel(const ModelSource& source, const OutputModel& model, const PlanArguments& arguments,
                const CommonOptions& common) {
   const std::optional<quant::Imatrix> imatrix = ReadImatrix(arguments);
-  std::vector<WritePlan> plans;
-  for (const std::string& type : arguments.types) {
-    plans.push_back(converters::MakePlan(
-        model, MakePlanOptions(arguments, type, imatrix ? &*imatrix : nullptr)));
-  }
+  const std::vector<WritePlan> plans =
+      MakePlans(source, model, arguments, imatrix ? &*imatrix : nullptr, common);
   const std::vector<Job> jobs = MakeJobs(plans, arguments, source);
   for (const std::string& note : plans.front().notes) Say(common, "note: " + note);
 

@@ -60,23 +60,25 @@ void PlanCopy(const OutputModel& model, WritePlan& plan) {
   plan.type_name = "COPY";
 }
 
-// As llama.cpp's quantizer run on the converter's file: its order, its choices, its keys.
-void PlanQuantization(const OutputModel& model, const PlanOptions& options, WritePlan& plan) {
-  const bool from_gguf = !model.auto_type;
-  std::vector<quant::RecipeTensor> tensors;
-  for (const OutputTensor& tensor : model.tensors) {
-    const TensorType type = from_gguf
-                                ? tensor.value.type
-                                : ConvertedType(tensor, options.via.value_or(*model.auto_type));
-    tensors.push_back({tensor.name, tensor.value.shape, type});
-  }
-  const std::vector<size_t> order = quant::QuantizeOrder(tensors);
-  std::vector<quant::RecipeTensor> ordered;
-  for (const size_t i : order) ordered.push_back(tensors[i]);
+std::vector<quant::TypeChoice> ChoicesFor(const OutputModel& model, const PlanOptions& options,
+                                          std::span<const quant::RecipeTensor> tensors) {
+  if (options.selection) return options.selection->choices;
   quant::RecipeOptions recipe = options.recipe;
   recipe.has_imatrix = options.imatrix != nullptr;
-  const auto choices =
-      quant::ChooseTypes(*options.file_type, quant::FactsFrom(model.metadata), ordered, recipe);
+  return quant::ChooseTypes(*options.file_type, quant::FactsFrom(model.metadata), tensors, recipe);
+}
+
+uint32_t FileTypeId(const OutputModel& model, const PlanOptions& options,
+                    std::span<const quant::RecipeTensor> tensors) {
+  if (options.selection) return options.selection->file_type;
+  return options.file_type->only_copy ? quant::CopiedFileType(model.metadata, tensors)
+                                      : options.file_type->id;
+}
+
+// As llama.cpp's quantizer run on the converter's file: its order, its choices, its keys.
+void PlanQuantization(const OutputModel& model, const PlanOptions& options, WritePlan& plan) {
+  const auto [order, ordered] = InputOfQuantizer(model, options);
+  const auto choices = ChoicesFor(model, options, ordered);
   quant::RequireCodecs(ordered, choices);
   for (size_t k = 0; k < order.size(); ++k) {
     PlannedTensor planned{
@@ -86,22 +88,18 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
         .shape = formats::gguf::WithoutOuterOnes(ordered[k].shape),
         .reason = choices[k].reason,
         .fallback = choices[k].fallback};
-    // Rounding that a stored intermediate file would have done, where it does anything.
     const TensorType stored = ordered[k].type;
-    const TensorType value = model.tensors[order[k]].value.type;
-    if (stored != value && stored != planned.type && stored != TensorType::kF32) {
-      planned.via = stored;
+    if (stored != planned.type) {
+      planned.via = RoundingBefore(model.tensors[order[k]].value.type, stored);
     }
     if (options.imatrix && stored != planned.type) {
       planned.importance = quant::ImportanceOf(*options.imatrix, ordered[k], choices[k]);
     }
     plan.tensors.push_back(std::move(planned));
   }
-  plan.type_name = options.file_type->name;
+  plan.type_name = options.selection ? options.selection->type_name : options.file_type->name;
   plan.metadata.SetLast("general.quantization_version", kQuantizationVersion);
-  plan.metadata.SetLast("general.file_type", options.file_type->only_copy
-                                                 ? quant::CopiedFileType(model.metadata, ordered)
-                                                 : options.file_type->id);
+  plan.metadata.SetLast("general.file_type", FileTypeId(model, options, ordered));
   if (options.imatrix) {
     quant::AddImatrixMetadata(options.imatrix_file, *options.imatrix, plan.metadata);
   }
@@ -123,8 +121,10 @@ void LayOut(const OutputModel& model, WritePlan& plan) {
   plan.file_bytes = layout.file_bytes;
 }
 
-void AddNotes(const OutputModel& model, WritePlan& plan) {
+void AddNotes(const OutputModel& model, const TypeSelection* selection, WritePlan& plan) {
   plan.notes = model.notes;
+  if (selection)
+    plan.notes.insert(plan.notes.end(), selection->notes.begin(), selection->notes.end());
   size_t fallbacks = 0, requantized = 0;
   std::optional<TensorType> via;
   for (const PlannedTensor& planned : plan.tensors) {
@@ -160,13 +160,34 @@ bool IsRequantized(const OutputModel& model, const PlannedTensor& planned) {
   return IsQuantized(source) && IsQuantized(planned.type) && source != planned.type;
 }
 
+QuantizerInput InputOfQuantizer(const OutputModel& model, const PlanOptions& options) {
+  const bool from_gguf = !model.auto_type;
+  std::vector<quant::RecipeTensor> tensors;
+  for (const OutputTensor& tensor : model.tensors) {
+    const TensorType type = from_gguf
+                                ? tensor.value.type
+                                : ConvertedType(tensor, options.via.value_or(*model.auto_type));
+    tensors.push_back({tensor.name, tensor.value.shape, type});
+  }
+  QuantizerInput input{.order = quant::QuantizeOrder(tensors)};
+  for (const size_t i : input.order) input.tensors.push_back(tensors[i]);
+  return input;
+}
+
+std::optional<TensorType> RoundingBefore(TensorType value, TensorType stored) {
+  if (stored == value || stored == TensorType::kF32) return std::nullopt;
+  return stored;
+}
+
 WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
   WritePlan plan;
   plan.metadata = model.metadata;
   const bool from_gguf = !model.auto_type;
   const quant::FileType* type = options.file_type;
   const bool as_it_is = type == nullptr || type->only_copy;
-  if (from_gguf && type == nullptr) {
+  if (options.selection) {
+    PlanQuantization(model, options, plan);
+  } else if (from_gguf && type == nullptr) {
     PlanCopy(model, plan);
   } else if (!from_gguf && (as_it_is || !IsQuantized(type->base))) {
     PlanConversion(model, as_it_is ? *model.auto_type : type->base, plan);
@@ -174,7 +195,7 @@ WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
     PlanQuantization(model, options, plan);
   }
   LayOut(model, plan);
-  AddNotes(model, plan);
+  AddNotes(model, options.selection, plan);
   return plan;
 }
 

@@ -19,6 +19,14 @@
 
 namespace quern::converters {
 
+// Types that were chosen one by one (size_target.h), in place of a file type's.
+struct TypeSelection {
+  std::string type_name;                   // WritePlan::type_name
+  uint32_t file_type = 0;                  // the value of general.file_type
+  std::vector<quant::TypeChoice> choices;  // for InputOfQuantizer's tensors
+  std::vector<std::string> notes;
+};
+
 struct PlanOptions {
   // Null is "auto": the precision of the source, as llama.cpp's converter chooses it; a GGUF
   // source keeps its tensors' types.
@@ -29,8 +37,20 @@ struct PlanOptions {
   quant::RecipeOptions recipe;  // has_imatrix follows `imatrix`
   // Importance of the columns, for the types that use it. Outlives the plan; null for none.
   const quant::Imatrix* imatrix = nullptr;
-  std::string imatrix_file;  // its name, for the metadata
+  std::string imatrix_file;                  // its name, for the metadata
+  const TypeSelection* selection = nullptr;  // outlives the plan; file_type is not used then
 };
+
+// The tensors as llama.cpp's quantizer finds them in the file that its converter wrote.
+struct QuantizerInput {
+  std::vector<size_t> order;                 // indices into OutputModel::tensors
+  std::vector<quant::RecipeTensor> tensors;  // in that order
+};
+QuantizerInput InputOfQuantizer(const OutputModel& model, const PlanOptions& options);
+
+// PlannedTensor::via of a tensor that the converter's file stores as `stored` and that becomes
+// another type: the rounding that storing would have done, where it does anything.
+std::optional<TensorType> RoundingBefore(TensorType value, TensorType stored);
 
 struct PlannedTensor {
   size_t tensor = 0;  // index into OutputModel::tensors
