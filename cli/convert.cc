@@ -24,6 +24,8 @@ struct Arguments {
 };
 
 int Convert(const Arguments& arguments, const CommonOptions& common) {
+  PlanArguments plan = arguments.plan;
+  RequireOneKindOfTarget("auto", plan);
   const auto source = formats::OpenModel(arguments.model, arguments.open);
   converters::ConvertOptions options;
   for (const std::string& file : arguments.architecture_files) {
@@ -36,8 +38,6 @@ int Convert(const Arguments& arguments, const CommonOptions& common) {
   if (!arguments.vocab_from.empty()) options.vocab_from = arguments.vocab_from;
   options.ggml = arguments.ggml;
   converters::OutputModel model = converters::Convert(*source, options);
-  PlanArguments plan = arguments.plan;
-  if (plan.types.empty()) plan.types = {"auto"};
   return WriteModel(*source, std::move(model), plan, common);
 }
 

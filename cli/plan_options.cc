@@ -5,6 +5,7 @@
 #include <cctype>
 #include <sstream>
 
+#include "cli/command.h"
 #include "converters/model_edits.h"
 #include "formats/core/error.h"
 #include "formats/core/file.h"
@@ -117,6 +118,35 @@ void AddPlanOptions(CLI::App& command, PlanArguments& arguments) {
                    "Refuse to give a tensor another type because its rows do not fit the recipe's");
   command.add_flag("--explain", arguments.explain,
                    "Print each tensor's type and the rule that chose it, and write nothing");
+  command
+      .add_option_function<std::string>(
+          "--target-size",
+          [&arguments](const std::string& text) { arguments.target_size = ParseSize(text); },
+          "In place of -t: the types that lose least in a file of this size, e.g. 4.5G (powers of "
+          "1024)")
+      ->type_name("SIZE");
+  command
+      .add_option("--target-bpw", arguments.target_bpw,
+                  "In place of -t: the same for an average of bits per weight, e.g. 4.2")
+      ->check(CLI::Range(0.1, 64.0));
+  command.add_option("--report", arguments.report,
+                     "JSON file to write: the error of each tensor (docs/json.md)");
+}
+
+void RequireOneKindOfTarget(const std::string& default_type, PlanArguments& arguments) {
+  const int kinds = !arguments.types.empty() + arguments.target_size.has_value() +
+                    arguments.target_bpw.has_value();
+  if (kinds > 1) {
+    throw Error(ErrorCode::kUsage, {{}, {}, "--type"},
+                "--type, --target-size and --target-bpw exclude each other; give one of them");
+  }
+  if (kinds == 1) return;
+  if (default_type.empty()) {
+    throw Error(ErrorCode::kUsage, {{}, {}, "--type"},
+                "say what to make: --type Q4_K_M (`quern types` lists them), --target-size 4.5G or "
+                "--target-bpw 4.2");
+  }
+  arguments.types = {default_type};
 }
 
 std::optional<quant::Imatrix> ReadImatrix(const PlanArguments& arguments) {

@@ -36,7 +36,10 @@ struct PlanArguments {
   bool strict = false;
   bool explain = false;
   bool allow_nonfinite = false;
-  converters::SplitOptions split;  // AddSplitOptions (split_options.h)
+  converters::SplitOptions split;       // AddSplitOptions (split_options.h)
+  std::optional<uint64_t> target_size;  // --target-size, bytes
+  std::optional<double> target_bpw;     // --target-bpw
+  std::string report;                   // --report
 };
 
 void AddPlanOptions(CLI::App& command, PlanArguments& arguments);
@@ -44,6 +47,11 @@ void AddPlanOptions(CLI::App& command, PlanArguments& arguments);
 // The importance matrix that the options name; absent for none. Throws kUsage, and what reading it
 // throws.
 std::optional<quant::Imatrix> ReadImatrix(const PlanArguments& arguments);
+
+// Where neither -t nor a target is given, `types` becomes {default_type}; an empty one is no
+// default. Throws kUsage for a target together with -t or with another target, and for none of
+// them.
+void RequireOneKindOfTarget(const std::string& default_type, PlanArguments& arguments);
 
 // What the options say for one of arguments.types. `imatrix` outlives the result and may be null.
 // Throws kUsage for whatever cannot be parsed.

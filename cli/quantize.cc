@@ -17,13 +17,15 @@ struct Arguments {
 };
 
 int Quantize(const Arguments& arguments, const CommonOptions& common) {
+  PlanArguments plan = arguments.plan;
+  RequireOneKindOfTarget("", plan);
   const auto source = formats::OpenModel(arguments.model);
   if (source->layout() != "gguf") {
     throw Error(ErrorCode::kUsage, {arguments.model, {}, {}},
                 "quantize takes a GGUF file; `quern convert MODEL -t TYPE` takes this source in "
                 "one step");
   }
-  return WriteModel(*source, converters::Convert(*source, {}), arguments.plan, common);
+  return WriteModel(*source, converters::Convert(*source, {}), plan, common);
 }
 
 }  // namespace
@@ -38,8 +40,7 @@ void AddQuantize(CLI::App& app, Program& program) {
   command
       ->add_option("-t,--type", arguments->plan.types,
                    "Q4_K_M, Q8_0, ... as `quern types` lists them; repeatable")
-      ->take_all()
-      ->required();
+      ->take_all();
   AddPlanOptions(*command, arguments->plan);
   AddSplitOptions(*command, converters::SplitRules::kConverter, arguments->plan.split);
   AddKeepSplit(*command, arguments->plan.split);

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <set>
 
+#include "cli/error_report.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "converters/executor.h"
 #include "converters/model_edits.h"
 #include "converters/naming.h"
+#include "converters/size_target.h"
 #include "formats/core/error.h"
 #include "verify/written.h"
 
@@ -74,6 +76,20 @@ Json FilesToJson(const Job& job) {
                      {"bytes", job.plan->files[file].bytes}});
   }
   return files;
+}
+
+std::vector<const WritePlan*> PlansOf(const std::vector<Job>& jobs) {
+  std::vector<const WritePlan*> plans;
+  for (const Job& job : jobs) plans.push_back(job.plan);
+  return plans;
+}
+
+bool RequantizesAny(const OutputModel& model, const std::vector<Job>& jobs) {
+  return std::any_of(jobs.begin(), jobs.end(), [&](const Job& job) {
+    return std::any_of(
+        job.plan->tensors.begin(), job.plan->tensors.end(),
+        [&](const auto& planned) { return converters::IsRequantized(model, planned); });
+  });
 }
 
 Json JobToJson(const OutputModel& model, const Job& job, bool full) {
@@ -154,6 +170,37 @@ void Report(const OutputModel& model, const std::vector<Job>& jobs, double secon
   }
 }
 
+// The plan for --target-size or --target-bpw.
+WritePlan PlanForTarget(const ModelSource& source, const OutputModel& model, PlanOptions options,
+                        const converters::SizeTarget& target, const CommonOptions& common) {
+  ProgressLine line(common);
+  converters::TypeTrialOptions trials{.threads = common.threads};
+  trials.progress = [&](const converters::Progress& progress) {
+    ThrowIfInterrupted();
+    line.Update(progress);
+  };
+  const auto selection = converters::SelectTypes(source, model, options, target, trials);
+  line.Finish();
+  options.selection = &selection;
+  return converters::MakePlan(model, options);
+}
+
+std::vector<WritePlan> MakePlans(const ModelSource& source, const OutputModel& model,
+                                 const PlanArguments& arguments, const quant::Imatrix* imatrix,
+                                 const CommonOptions& common) {
+  std::vector<WritePlan> plans;
+  for (const std::string& type : arguments.types) {
+    plans.push_back(converters::MakePlan(model, MakePlanOptions(arguments, type, imatrix)));
+  }
+  const auto add = [&](const converters::SizeTarget& target) {
+    plans.push_back(
+        PlanForTarget(source, model, MakePlanOptions(arguments, "auto", imatrix), target, common));
+  };
+  if (arguments.target_size) add(converters::FileBytes{*arguments.target_size});
+  if (arguments.target_bpw) add(converters::BitsPerWeight{*arguments.target_bpw});
+  return plans;
+}
+
 }  // namespace
 
 int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments& arguments,
@@ -162,11 +209,8 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
     converters::PruneLayers(converters::ParseLayers(arguments.prune_layers), model);
   }
   const std::optional<quant::Imatrix> imatrix = ReadImatrix(arguments);
-  std::vector<WritePlan> plans;
-  for (const std::string& type : arguments.types) {
-    plans.push_back(converters::MakePlan(
-        model, MakePlanOptions(arguments, type, imatrix ? &*imatrix : nullptr)));
-  }
+  const std::vector<WritePlan> plans =
+      MakePlans(source, model, arguments, imatrix ? &*imatrix : nullptr, common);
   const std::vector<Job> jobs = MakeJobs(plans, arguments, source);
   for (const std::string& note : plans.front().notes) Say(common, "note: " + note);
 
@@ -190,8 +234,16 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
     DryRun(model, jobs, converters::ExecuteMemory(model, jobs, options), common);
     return 0;
   }
+  if (!arguments.report.empty()) RequireReportPath(arguments.report, jobs, common);
+  converters::ErrorReport errors(model, PlansOf(jobs));
+  // Measuring again what an earlier run has written is only done for a report.
+  if (!arguments.report.empty() || (!common.resume && RequantizesAny(model, jobs))) {
+    options.errors = &errors;
+  }
   converters::Execute(source, model, jobs, options);
   line.Finish();
+  if (!arguments.report.empty()) WriteErrorReport(arguments.report, errors, jobs, common);
+  SayRequantizationErrors(model, errors, jobs, common);
   Report(model, jobs, line.seconds(), common);
   return 0;
 }

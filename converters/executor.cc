@@ -36,6 +36,7 @@ struct Scratch {
   std::vector<float> weights;
   std::vector<uint8_t> half;
   std::vector<uint8_t> blocks;
+  SlabErrors errors;
 };
 
 // Bytes per weight that a slab costs: source, blocks of the widest output, transform scratch.
@@ -77,6 +78,7 @@ class Run {
       const ExecuteOptions& options)
       : source_(source),
         model_(model),
+        jobs_(jobs),
         options_(options),
         outputs_(source, model, jobs, options, Threads(options)) {
     if (options.note && !outputs_.note().empty()) options.note(outputs_.note());
@@ -114,6 +116,7 @@ class Run {
  private:
   // By an earlier run, for every file.
   bool IsDone(const Slab& slab) {
+    if (options_.errors) return false;  // to be measured again
     const auto targets = outputs_.TargetsOf(slab.tensor);
     const bool done = std::all_of(targets.begin(), targets.end(), [&](const Target& target) {
       return target.Holds(slab.first, slab.rows);
@@ -133,11 +136,16 @@ class Run {
     scratch.source.resize(slab.rows * row_bytes);
     EvaluateRows(source_, tensor.value, slab.first, slab.rows, scratch.source);
     for (const Target& target : outputs_.TargetsOf(slab.tensor)) {
-      if (target.Holds(slab.first, slab.rows)) continue;
+      if (target.Holds(slab.first, slab.rows) && !options_.errors) continue;
       std::span<const uint8_t> bytes = scratch.source;
       if (target.planned().type != tensor.value.type) {
         scratch.blocks.resize(slab.rows * target.row_bytes());
+        scratch.errors.Start(slab.first);
         Encode(tensor, slab, target.planned(), scratch);
+        if (options_.errors) {
+          const auto job = static_cast<size_t>(&target.job() - jobs_.data());
+          options_.errors->Add(job, slab.tensor, scratch.errors);
+        }
         bytes = scratch.blocks;
       }
       target.Write(slab.first, slab.rows, bytes);
@@ -162,6 +170,7 @@ class Run {
       decoder.dequantize(scratch.source.data() + row * source_row, weights.data(), weights.size());
       RequireFinite(weights, tensor, (slab.first + row) * columns, tensor.value.type);
       if (planned.via) {
+        if (options_.errors) scratch.errors.KeepOriginal(weights);
         RoundTo(*planned.via, weights, scratch);
         RequireFinite(weights, tensor, (slab.first + row) * columns, *planned.via);
       }
@@ -169,8 +178,11 @@ class Run {
       if (!planned.importance.empty()) {
         importance = planned.importance.data() + (slab.first + row) / matrix_rows * columns;
       }
-      encoder.quantize(weights.data(), scratch.blocks.data() + row * block_row, rows, columns,
-                       importance);
+      uint8_t* blocks = scratch.blocks.data() + row * block_row;
+      encoder.quantize(weights.data(), blocks, rows, columns, importance);
+      if (options_.errors) {
+        scratch.errors.Measure(weights, planned.type, blocks, columns, importance);
+      }
       if (planned.type == TensorType::kF16 && tensor.value.type != TensorType::kF16) {
         RequireFitsF16(weights, tensor, (slab.first + row) * columns);
       }
@@ -225,6 +237,7 @@ class Run {
 
   const ModelSource& source_;
   const OutputModel& model_;
+  std::span<const Job> jobs_;
   const ExecuteOptions& options_;
   Outputs outputs_;
   std::vector<Slab> slabs_;

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "converters/error_report.h"
 #include "converters/output_model.h"
 #include "converters/plan.h"
 #include "formats/core/output_file.h"
@@ -42,6 +43,7 @@ struct ExecuteOptions {
   // name; may throw.
   std::function<void(const Job&, size_t file, const std::filesystem::path& partial)> check;
   std::function<void(const std::string&)> note;  // of a resumed run: what was found
+  ErrorReport* errors = nullptr;  // of the jobs' plans, in their order; null: nothing is measured
 };
 
 inline constexpr uint64_t kDefaultSlabMemory = uint64_t{64} << 20;

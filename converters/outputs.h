@@ -55,6 +55,7 @@ class Target {
   Target(const PlannedTensor& planned, size_t index, const Expression& value, Output& output);
 
   const PlannedTensor& planned() const { return *planned_; }
+  const Job& job() const { return output_->job(); }
   uint64_t row_bytes() const { return row_bytes_; }
   // Whether an earlier run has left these rows.
   bool Holds(uint64_t first, uint64_t rows) const;

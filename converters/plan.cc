@@ -67,27 +67,27 @@ void PlanCopy(const OutputModel& model, SplitRules rules, WritePlan& plan) {
   plan.type_name = "COPY";
 }
 
-// As llama.cpp's quantizer run on the converter's file: its order, its choices, its keys.
-void PlanQuantization(const OutputModel& model, const PlanOptions& options, WritePlan& plan) {
-  const bool from_gguf = !model.auto_type;
-  std::vector<quant::RecipeTensor> tensors;
-  for (const OutputTensor& tensor : model.tensors) {
-    const TensorType type = from_gguf
-                                ? tensor.value.type
-                                : ConvertedType(tensor, options.via.value_or(*model.auto_type));
-    tensors.push_back({tensor.name, tensor.value.shape, type});
-  }
-  std::vector<size_t> order = quant::QuantizeOrder(tensors);
-  // llama.cpp takes the files' order then
-  if (options.split.rules == SplitRules::kKeep) std::iota(order.begin(), order.end(), size_t{0});
-  std::vector<quant::RecipeTensor> ordered;
-  for (const size_t i : order) ordered.push_back(tensors[i]);
+std::vector<quant::TypeChoice> ChoicesFor(const OutputModel& model, const PlanOptions& options,
+                                          std::span<const quant::RecipeTensor> tensors) {
+  if (options.selection) return options.selection->choices;
   quant::RecipeOptions recipe = options.recipe;
   recipe.has_imatrix = options.imatrix != nullptr;
   Metadata metadata = model.metadata;
   OverrideKeys(options.overrides, metadata);
-  const auto choices =
-      quant::ChooseTypes(*options.file_type, quant::FactsFrom(metadata), ordered, recipe);
+  return quant::ChooseTypes(*options.file_type, quant::FactsFrom(metadata), tensors, recipe);
+}
+
+uint32_t FileTypeId(const OutputModel& model, const PlanOptions& options,
+                    std::span<const quant::RecipeTensor> tensors) {
+  if (options.selection) return options.selection->file_type;
+  return options.file_type->only_copy ? quant::CopiedFileType(model.metadata, tensors)
+                                      : options.file_type->id;
+}
+
+// As llama.cpp's quantizer run on the converter's file: its order, its choices, its keys.
+void PlanQuantization(const OutputModel& model, const PlanOptions& options, WritePlan& plan) {
+  const auto [order, ordered] = InputOfQuantizer(model, options);
+  const auto choices = ChoicesFor(model, options, ordered);
   quant::RequireCodecs(ordered, choices);
   for (size_t k = 0; k < order.size(); ++k) {
     PlannedTensor planned{
@@ -97,11 +97,9 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
         .shape = formats::gguf::WithoutOuterOnes(ordered[k].shape),
         .reason = choices[k].reason,
         .fallback = choices[k].fallback};
-    // Rounding that a stored intermediate file would have done, where it does anything.
     const TensorType stored = ordered[k].type;
-    const TensorType value = model.tensors[order[k]].value.type;
-    if (stored != value && stored != planned.type && stored != TensorType::kF32) {
-      planned.via = stored;
+    if (stored != planned.type) {
+      planned.via = RoundingBefore(model.tensors[order[k]].value.type, stored);
     }
     if (options.imatrix && stored != planned.type) {
       quant::RecipeTensor known = ordered[k];
@@ -111,11 +109,9 @@ void PlanQuantization(const OutputModel& model, const PlanOptions& options, Writ
     }
     plan.tensors.push_back(std::move(planned));
   }
-  plan.type_name = options.file_type->name;
+  plan.type_name = options.selection ? options.selection->type_name : options.file_type->name;
   plan.metadata.SetLast("general.quantization_version", kQuantizationVersion);
-  plan.metadata.SetLast("general.file_type", options.file_type->only_copy
-                                                 ? quant::CopiedFileType(model.metadata, ordered)
-                                                 : options.file_type->id);
+  plan.metadata.SetLast("general.file_type", FileTypeId(model, options, ordered));
 }
 
 // What llama-quantize appends, in its order.
@@ -221,14 +217,14 @@ void AddNotes(const OutputModel& model, WritePlan& plan) {
   for (const PlannedTensor& planned : plan.tensors) {
     const TensorType source = model.tensors[planned.tensor].value.type;
     fallbacks += planned.fallback;
-    requantized += IsQuantized(source) && planned.type != source;
+    requantized += IsRequantized(model, planned);
     if (planned.via && source == TensorType::kF32) via = planned.via;
   }
   if (requantized > 0) {
     plan.notes.push_back(fmt::format(
-        "{} tensors are quantized in the source already and lose precision a second time; start "
-        "from a F16, BF16 or F32 model where there is one",
-        requantized));
+        "{} of {} tensors are quantized already and lose precision a second time; a F16, BF16 or "
+        "F32 source gives a better file of this size",
+        requantized, plan.tensors.size()));
   }
   if (fallbacks > 0) {
     plan.notes.push_back(
@@ -246,15 +242,47 @@ void AddNotes(const OutputModel& model, WritePlan& plan) {
 
 }  // namespace
 
+bool IsRequantized(const OutputModel& model, const PlannedTensor& planned) {
+  const TensorType source = model.tensors[planned.tensor].value.type;
+  return IsQuantized(source) && IsQuantized(planned.type) && source != planned.type;
+}
+
+QuantizerInput InputOfQuantizer(const OutputModel& model, const PlanOptions& options) {
+  const bool from_gguf = !model.auto_type;
+  std::vector<quant::RecipeTensor> tensors;
+  for (const OutputTensor& tensor : model.tensors) {
+    const TensorType type = from_gguf
+                                ? tensor.value.type
+                                : ConvertedType(tensor, options.via.value_or(*model.auto_type));
+    tensors.push_back({tensor.name, tensor.value.shape, type});
+  }
+  QuantizerInput input{.order = quant::QuantizeOrder(tensors)};
+  // llama.cpp takes the files' order then
+  if (options.split.rules == SplitRules::kKeep) {
+    std::iota(input.order.begin(), input.order.end(), size_t{0});
+  }
+  for (const size_t i : input.order) input.tensors.push_back(tensors[i]);
+  return input;
+}
+
+std::optional<TensorType> RoundingBefore(TensorType value, TensorType stored) {
+  if (stored == value || stored == TensorType::kF32) return std::nullopt;
+  return stored;
+}
+
 WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
   WritePlan plan;
   plan.metadata = model.metadata;
   plan.notes = model.notes;
+  if (options.selection) {
+    const auto& notes = options.selection->notes;
+    plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());
+  }
   const bool from_gguf = !model.auto_type;
   const quant::FileType* type = options.file_type;
   const bool as_it_is = type == nullptr || type->only_copy;
-  const bool copies = from_gguf && type == nullptr;
-  const bool converts = !from_gguf && (as_it_is || !IsQuantized(type->base));
+  const bool copies = from_gguf && type == nullptr && !options.selection;
+  const bool converts = !from_gguf && !options.selection && (as_it_is || !IsQuantized(type->base));
   if (copies) {
     PlanCopy(model, options.split.rules, plan);
   } else if (converts) {

@@ -21,6 +21,14 @@
 
 namespace quern::converters {
 
+// Types that were chosen one by one (size_target.h), in place of a file type's.
+struct TypeSelection {
+  std::string type_name;                   // WritePlan::type_name
+  uint32_t file_type = 0;                  // the value of general.file_type
+  std::vector<quant::TypeChoice> choices;  // for InputOfQuantizer's tensors
+  std::vector<std::string> notes;
+};
+
 struct PlanOptions {
   // Null is "auto": the precision of the source, as llama.cpp's converter chooses it; a GGUF
   // source keeps its tensors' types.
@@ -36,7 +44,19 @@ struct PlanOptions {
   std::vector<Metadata::Entry> overrides;
   bool strict = false;  // a fall-back to another type is an error
   SplitOptions split;
+  const TypeSelection* selection = nullptr;  // outlives the plan; file_type is not used then
 };
+
+// The tensors as llama.cpp's quantizer finds them in the file that its converter wrote.
+struct QuantizerInput {
+  std::vector<size_t> order;                 // indices into OutputModel::tensors
+  std::vector<quant::RecipeTensor> tensors;  // in that order
+};
+QuantizerInput InputOfQuantizer(const OutputModel& model, const PlanOptions& options);
+
+// PlannedTensor::via of a tensor that the converter's file stores as `stored` and that becomes
+// another type: the rounding that storing would have done, where it does anything.
+std::optional<TensorType> RoundingBefore(TensorType value, TensorType stored);
 
 struct PlannedTensor {
   size_t tensor = 0;  // index into OutputModel::tensors
@@ -66,6 +86,9 @@ struct WritePlan {
   uint64_t file_bytes = 0;             // of all files
   std::vector<std::string> notes;      // for the user
 };
+
+// Whether the tensor was quantized in the source and is quantized again: it loses precision twice.
+bool IsRequantized(const OutputModel& model, const PlannedTensor& planned);
 
 // Throws what quant::ChooseTypes and gguf::LayOut throw, kUsage where a
 // key is overridden twice, and kUnsupported where a tensor's source type cannot be decoded or, with

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <type_traits>
@@ -57,6 +58,8 @@ uint32_t GuessedFileType(TensorType type) {
   return by_name ? by_name->id : 0;
 }
 
+constexpr uint32_t kGuessed = 1024;
+
 }  // namespace
 
 ModelFacts FactsFrom(const Metadata& metadata) {
@@ -83,8 +86,18 @@ uint32_t CopiedFileType(const Metadata& metadata, std::span<const RecipeTensor> 
       type = tensor.type;
     }
   }
-  constexpr uint32_t kGuessed = 1024;
   return GuessedFileType(type) | kGuessed;
+}
+
+uint32_t DominantFileType(std::span<const RecipeTensor> tensors) {
+  std::map<TensorType, uint64_t> bytes;
+  for (const RecipeTensor& tensor : tensors) {
+    bytes[tensor.type] += TensorBytes(tensor.type, tensor.shape).value_or(0);
+  }
+  // The first of equals, in the order of types.
+  const auto most = std::max_element(
+      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return GuessedFileType(most == bytes.end() ? TensorType::kF32 : most->first) | kGuessed;
 }
 
 }  // namespace quern::quant

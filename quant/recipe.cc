@@ -112,19 +112,7 @@ bool RequiresImatrix(const RecipeTensor& tensor, TensorType type, const FileType
   using T = TensorType;
   const Role role = RoleOf(tensor.name);
   if (role == Role::kTokenEmbedding || role == Role::kOutput) return false;
-  switch (type) {
-    case T::kIQ3_XXS:
-    case T::kIQ2_XXS:
-    case T::kIQ2_XS:
-    case T::kIQ2_S:
-    case T::kIQ1_M:
-    case T::kIQ1_S:
-      return true;
-    case T::kQ2_K:
-      return file_type.name == "Q2_K_S";
-    default:
-      return false;
-  }
+  return NeedsImportance(type) || (type == T::kQ2_K && file_type.name == "Q2_K_S");
 }
 
 // Walks the tensors in file order, keeping the counters that llama.cpp's rules depend on.
@@ -142,7 +130,9 @@ class Chooser {
 
   TypeChoice Choose(const RecipeTensor& tensor) {
     if (const auto reason = WhyKept(tensor)) {
-      return {tensor.type, fmt::format("{}: kept {}", *reason, Name(tensor.type))};
+      return {.type = tensor.type,
+              .reason = fmt::format("{}: kept {}", *reason, Name(tensor.type)),
+              .fixed = true};
     }
     TypeChoice choice = ByOption(tensor);
     if (choice.reason.empty()) choice = ByRecipe(tensor);
@@ -170,7 +160,7 @@ class Chooser {
             : std::pair(options_.output_tensor_type, "--output-tensor-type");
     if ((role != Role::kTokenEmbedding && role != Role::kOutput) || !option) return {};
     if (!Fits(*option, tensor)) throw DoesNotFit(tensor, *option);
-    return {*option, fmt::format("{} -> {}", name, Name(*option))};
+    return {.type = *option, .reason = fmt::format("{} -> {}", name, Name(*option)), .fixed = true};
   }
 
   TypeChoice ByRecipe(const RecipeTensor& tensor) {
@@ -192,7 +182,9 @@ class Chooser {
     for (size_t i = 0; i < patterns_.size(); ++i) {
       if (!Matches(tensor.name, i)) continue;
       const auto& [pattern, type] = options_.tensor_types[i];
-      return TypeChoice{type, fmt::format("--tensor-type {}={}", pattern, Name(type))};
+      return TypeChoice{.type = type,
+                        .reason = fmt::format("--tensor-type {}={}", pattern, Name(type)),
+                        .fixed = true};
     }
     return std::nullopt;
   }
@@ -210,9 +202,10 @@ class Chooser {
   TypeChoice ByRole(const RecipeTensor& tensor) {
     const Role role = RoleOf(tensor.name);
     if (tied_ && role == Role::kTokenEmbedding && options_.output_tensor_type) {
-      return {*options_.output_tensor_type,
-              fmt::format("--output-tensor-type, as there is no output.weight -> {}",
-                          Name(*options_.output_tensor_type))};
+      return {.type = *options_.output_tensor_type,
+              .reason = fmt::format("--output-tensor-type, as there is no output.weight -> {}",
+                                    Name(*options_.output_tensor_type)),
+              .fixed = true};
     }
     RuleInput input{file_type_, facts_, role, Columns(tensor)};
     input.is_stack = tensor.shape.size() > 2 && *(tensor.shape.end() - 3) > 1;
@@ -250,17 +243,7 @@ class Chooser {
                               file_type_.name, Name(choice.type)));
     }
     if (choice.type == tensor.type) return;
-    if (IsQuantized(tensor.type) && !options_.allow_requantize) {
-      throw Error(ErrorCode::kUsage, {"", {}, tensor.name},
-                  fmt::format("it is quantized already ({}), and quantizing again loses quality; "
-                              "start from a F16, BF16 or F32 file or add --allow-requantize",
-                              Name(tensor.type)));
-    }
-    if (!IsQuantized(tensor.type) && !IsFloat(tensor.type)) {
-      throw Error(ErrorCode::kBadType, {"", {}, tensor.name},
-                  fmt::format("weights of type {} cannot be quantized; only COPY keeps them",
-                              Name(tensor.type)));
-    }
+    RequireQuantizable(tensor, options_);
   }
 
   const FileType& file_type_;
@@ -296,6 +279,26 @@ std::vector<TypeChoice> ChooseTypes(const FileType& file_type, const ModelFacts&
   choices.reserve(tensors.size());
   for (const RecipeTensor& tensor : tensors) choices.push_back(chooser.Choose(tensor));
   return choices;
+}
+
+bool NeedsImportance(TensorType type) {
+  using T = TensorType;
+  constexpr T kTypes[] = {T::kIQ3_XXS, T::kIQ2_XXS, T::kIQ2_XS, T::kIQ2_S, T::kIQ1_M, T::kIQ1_S};
+  return std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
+}
+
+void RequireQuantizable(const RecipeTensor& tensor, const RecipeOptions& options) {
+  if (IsQuantized(tensor.type) && !options.allow_requantize) {
+    throw Error(ErrorCode::kUsage, {"", {}, tensor.name},
+                fmt::format("it is quantized already ({}), and quantizing again loses quality; "
+                            "start from a F16, BF16 or F32 file or add --allow-requantize",
+                            Name(tensor.type)));
+  }
+  if (!IsQuantized(tensor.type) && !IsFloat(tensor.type)) {
+    throw Error(ErrorCode::kBadType, {"", {}, tensor.name},
+                fmt::format("weights of type {} cannot be quantized; only COPY keeps them",
+                            Name(tensor.type)));
+  }
 }
 
 void RequireCodecs(std::span<const RecipeTensor> tensors, std::span<const TypeChoice> choices) {

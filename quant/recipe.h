@@ -54,6 +54,10 @@ ModelFacts FactsFrom(const Metadata& metadata);
 // none, the type of most tensors marked as a guess (bit 1024). `tensors` in QuantizeOrder.
 uint32_t CopiedFileType(const Metadata& metadata, std::span<const RecipeTensor> tensors);
 
+// The value of general.file_type in a file whose types no recipe chose: the file type of the type
+// that most bytes have, marked as a guess (bit 1024). `tensors` have the types that are written.
+uint32_t DominantFileType(std::span<const RecipeTensor> tensors);
+
 // llama-quantize's options under their own names.
 struct RecipeOptions {
   bool pure = false;
@@ -72,7 +76,12 @@ struct TypeChoice {
   bool fallback = false;  // the row size forced another type than the recipe's
   // The tensor must have an entry in the importance matrix: llama.cpp refuses to quantize without.
   bool requires_imatrix = false;
+  // The tensor's nature or an option decided, not the file type: a size target must not change it.
+  bool fixed = false;
 };
+
+// Types that are worthless without importance values: llama.cpp refuses to make them without.
+bool NeedsImportance(TensorType type);
 
 // Positions of `tensors` in the order in which llama.cpp stores (and counts) them: tensors outside
 // blocks first, then by block number, then by name.
@@ -85,6 +94,10 @@ std::vector<size_t> QuantizeOrder(std::span<const RecipeTensor> tensors);
 std::vector<TypeChoice> ChooseTypes(const FileType& file_type, const ModelFacts& facts,
                                     std::span<const RecipeTensor> tensors,
                                     const RecipeOptions& options);
+
+// Throws kUsage where `tensor` is quantized already and may not be quantized again (to anything but
+// its own type), kBadType where it holds no numbers that can be quantized.
+void RequireQuantizable(const RecipeTensor& tensor, const RecipeOptions& options);
 
 // Throws kUnsupported, naming the tensor, where a choice that is no copy has a type for which this
 // build has no codec that can write. Separate, so that recipes can be shown without codecs.
