@@ -44,6 +44,7 @@ void AddConvert(CLI::App& app, Program& program);
 void AddQuantize(CLI::App& app, Program& program);
 void AddInspect(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
+void AddTokenize(CLI::App& app, Program& program);
 
 // --root and --allow-opaque, for commands that open sources of every kind.
 void AddOpenOptions(CLI::App& command, formats::OpenOptions& options);
