@@ -46,6 +46,7 @@ void AddQuantize(CLI::App& app, Program& program);
 void AddSplitMerge(CLI::App& app, Program& program);
 void AddInspect(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
+void AddTokenize(CLI::App& app, Program& program);
 
 // --root and --allow-opaque, for commands that open sources of every kind.
 void AddOpenOptions(CLI::App& command, formats::OpenOptions& options);

@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
   quern::cli::AddSplitMerge(app, program);
   quern::cli::AddInspect(app, program);
   quern::cli::AddLists(app, program);
+  quern::cli::AddTokenize(app, program);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -3,77 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <queue>
-#include <tuple>
 
 #include "formats/core/error.h"
 #include "formats/core/utf8.h"
 
 namespace quern::converters {
-
-// One word's symbols as a doubly linked list in an array, and the merges that are possible in it.
-class Bpe::Merger {
- public:
-  Merger(const Bpe& bpe, const std::vector<TokenId>& ids) : bpe_(bpe), symbols_(ids.size()) {
-    for (size_t i = 0; i < ids.size(); ++i) {
-      symbols_[i] = {ids[i], i == 0 ? kNone : i - 1, i + 1 == ids.size() ? kNone : i + 1, true};
-    }
-    for (size_t i = 0; i + 1 < ids.size(); ++i) Consider(i);
-  }
-
-  void Run() {
-    while (!candidates_.empty()) {
-      const Candidate best = candidates_.top();
-      candidates_.pop();
-      Symbol& left = symbols_[best.position];
-      if (!left.alive || left.next == kNone) continue;
-      const Merge* merge = bpe_.FindMerge(left.id, symbols_[left.next].id);
-      // The pair is no longer the one that was considered: its own candidate is in the queue.
-      if (merge == nullptr || merge->result != best.result) continue;
-      left.id = best.result;
-      Symbol& right = symbols_[left.next];
-      right.alive = false;
-      left.next = right.next;
-      if (left.next != kNone) symbols_[left.next].previous = best.position;
-      if (left.previous != kNone) Consider(left.previous);
-      Consider(best.position);
-    }
-  }
-
-  void Append(std::vector<TokenId>& ids) const {
-    for (const Symbol& symbol : symbols_) {
-      if (symbol.alive) ids.push_back(symbol.id);
-    }
-  }
-
- private:
-  static constexpr size_t kNone = ~size_t{0};
-  struct Symbol {
-    TokenId id = 0;
-    size_t previous = kNone;
-    size_t next = kNone;
-    bool alive = false;
-  };
-  struct Candidate {
-    uint32_t rank = 0;
-    size_t position = 0;
-    TokenId result = 0;
-    bool operator>(const Candidate& other) const {
-      return std::tie(rank, position) > std::tie(other.rank, other.position);
-    }
-  };
-
-  void Consider(size_t position) {
-    const Symbol& left = symbols_[position];
-    if (left.next == kNone) return;
-    if (const Merge* merge = bpe_.FindMerge(left.id, symbols_[left.next].id))
-      candidates_.push({merge->rank, position, merge->result});
-  }
-
-  const Bpe& bpe_;
-  std::vector<Symbol> symbols_;
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates_;
-};
 
 Bpe::Bpe(const formats::huggingface::TokenizerModel& model)
     : continuing_subword_prefix_(model.continuing_subword_prefix.value_or("")),
@@ -111,9 +45,10 @@ void Bpe::AddMerge(const std::pair<std::string, std::string>& merge, uint32_t ra
   merges_[uint64_t{left} << 32 | right] = {rank, id(merge.first + std::string(tail))};
 }
 
-const Bpe::Merge* Bpe::FindMerge(TokenId left, TokenId right) const {
+std::optional<Bpe::Merge> Bpe::FindMerge(TokenId left, TokenId right) const {
   const auto found = merges_.find(uint64_t{left} << 32 | right);
-  return found == merges_.end() ? nullptr : &found->second;
+  if (found == merges_.end()) return std::nullopt;
+  return found->second;
 }
 
 bool Bpe::AppendBytes(std::string_view character, std::vector<TokenId>& ids) const {
@@ -162,9 +97,9 @@ void Bpe::Tokenize(std::string_view word, std::vector<TokenId>& ids) const {
       return;
     }
   }
-  Merger merger(*this, Characters(word));
-  merger.Run();
-  merger.Append(ids);
+  std::vector<TokenId> symbols = Characters(word);
+  MergeBest<uint32_t>(symbols, [&](TokenId left, TokenId right) { return FindMerge(left, right); });
+  ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 
 }  // namespace quern::converters

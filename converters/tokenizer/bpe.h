@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "converters/tokenizer/merge_queue.h"
 #include "formats/huggingface/tokenizer_json.h"
 
 namespace quern::converters {
@@ -35,14 +36,10 @@ class Bpe {
   std::optional<TokenId> IdOf(const std::string& token) const;
 
  private:
-  struct Merge {
-    uint32_t rank = 0;
-    TokenId result = 0;
-  };
-  class Merger;
+  using Merge = PossibleMerge<uint32_t, TokenId>;  // order: rank
 
   void AddMerge(const std::pair<std::string, std::string>& merge, uint32_t rank);
-  const Merge* FindMerge(TokenId left, TokenId right) const;
+  std::optional<Merge> FindMerge(TokenId left, TokenId right) const;
   std::vector<TokenId> Characters(std::string_view word) const;
   bool AppendBytes(std::string_view character, std::vector<TokenId>& ids) const;
 

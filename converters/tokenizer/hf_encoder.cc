@@ -1,33 +1,11 @@
 #include "converters/tokenizer/hf_encoder.h"
 
-#include <unordered_map>
+#include <utility>
 
 #include "formats/core/error.h"
 #include "formats/core/utf8.h"
 
 namespace quern::converters {
-
-// Ids of the words seen so far in one text: natural language repeats itself.
-class HfEncoder::Cache {
- public:
-  explicit Cache(const Bpe& bpe) : bpe_(bpe) {}
-
-  void Tokenize(const std::string& word, std::vector<TokenId>& ids) {
-    if (word.size() > kMaxWordBytes || words_.size() >= kMaxWords) {
-      bpe_.Tokenize(word, ids);
-      return;
-    }
-    const auto [entry, added] = words_.try_emplace(word);
-    if (added) bpe_.Tokenize(word, entry->second);
-    ids.insert(ids.end(), entry->second.begin(), entry->second.end());
-  }
-
- private:
-  static constexpr size_t kMaxWordBytes = 64;
-  static constexpr size_t kMaxWords = 20'000;
-  const Bpe& bpe_;
-  std::unordered_map<std::string, std::vector<TokenId>> words_;
-};
 
 namespace {
 
@@ -53,7 +31,7 @@ std::vector<TokenId> HfEncoder::Encode(std::string_view text, bool add_special_t
   const std::string valid = ReplaceInvalidUtf8(text);
   std::vector<TokenId> ids;
   if (add_special_tokens) ids = frame_.before;
-  Cache cache(bpe_);
+  WordCache<Bpe> cache(bpe_);
   for (const auto& piece : added_.FindRaw(valid)) {
     if (piece.id) {
       ids.push_back(*piece.id);
@@ -67,7 +45,7 @@ std::vector<TokenId> HfEncoder::Encode(std::string_view text, bool add_special_t
   return ids;
 }
 
-void HfEncoder::EncodePiece(Word piece, Cache& cache, std::vector<TokenId>& ids) const {
+void HfEncoder::EncodePiece(Word piece, WordCache<Bpe>& cache, std::vector<TokenId>& ids) const {
   const std::string text = normalizer_.Normalize(std::move(piece.text));
   for (const auto& part : added_.FindNormalized(text)) {
     if (part.id) {

@@ -17,6 +17,7 @@
 #include "converters/tokenizer/normalizer.h"
 #include "converters/tokenizer/post_processor.h"
 #include "converters/tokenizer/pre_tokenizer.h"
+#include "converters/tokenizer/word_cache.h"
 #include "formats/huggingface/tokenizer_json.h"
 
 namespace quern::converters {
@@ -32,8 +33,7 @@ class HfEncoder {
   std::vector<TokenId> Encode(std::string_view text, bool add_special_tokens = true) const;
 
  private:
-  class Cache;
-  void EncodePiece(Word piece, Cache& cache, std::vector<TokenId>& ids) const;
+  void EncodePiece(Word piece, WordCache<Bpe>& cache, std::vector<TokenId>& ids) const;
 
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
