@@ -44,6 +44,8 @@ int main(int argc, char** argv) {
   quern::cli::AddConvert(app, program);
   quern::cli::AddQuantize(app, program);
   quern::cli::AddInspect(app, program);
+  quern::cli::AddPerplexity(app, program);
+  // DRIFT
   quern::cli::AddLists(app, program);
   try {
     app.parse(argc, argv);
