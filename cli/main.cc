@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   quern::cli::AddQuantize(app, program);
   quern::cli::AddInspect(app, program);
   quern::cli::AddPerplexity(app, program);
+  quern::cli::AddDrift(app, program);
   // DRIFT
   quern::cli::AddLists(app, program);
   try {

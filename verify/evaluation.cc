@@ -86,6 +86,14 @@ size_t WindowsPerBatch(uint64_t memory, uint64_t fixed, uint64_t per_window, siz
   return (windows + batches - 1) / batches;
 }
 
+uint64_t StateBytes(const Forward& forward, const Windows& windows) {
+  return windows.scored() * forward.graph().width * sizeof(float);
+}
+
+uint64_t LogitRows(uint64_t bytes, const Windows& windows) {
+  return std::max<uint64_t>(1, bytes / (windows.scored() * sizeof(float)));
+}
+
 int ThreadCount(int threads) { return threads > 0 ? threads : omp_get_max_threads(); }
 
 double Prediction::Add(const float* logits, uint64_t first, uint64_t count, int32_t target_token) {

@@ -58,6 +58,12 @@ uint64_t SlabBytes(uint64_t memory);
 // memory that is needed, where not even one window fits.
 size_t WindowsPerBatch(uint64_t memory, uint64_t fixed, uint64_t per_window, size_t windows);
 
+// Bytes of the states of a window's scored positions.
+uint64_t StateBytes(const Forward& forward, const Windows& windows);
+
+// How many of the vocabulary's logits, at all scored positions of a window, fit into `bytes`.
+uint64_t LogitRows(uint64_t bytes, const Windows& windows);
+
 int ThreadCount(int threads);
 
 // What is known of one scored position's logits after some slabs of the vocabulary.

@@ -104,14 +104,14 @@ def builders(f):
             "stablelm12b": lambda c: stablelm(c, True), "bloom": bloom}
 
 
-MOE = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 128,
+MOE = {"head_dim": 64, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 128,
        "shared_expert_intermediate_size": 192, "decoder_sparse_step": 1, "tie_word_embeddings": False}
 # name: (tokenizer's folder, tensors, changes of the config)
 MORE = {
     "granite": ("smollm2", "llama", {
         "architectures": ["GraniteForCausalLM"], "attention_multiplier": 0.05, "embedding_multiplier": 7.0,
         "residual_multiplier": 0.3, "logits_scaling": 4.0, "tie_word_embeddings": False}),
-    "qwen2": ("qwen3", "biased", {"architectures": ["Qwen2ForCausalLM"], "tie_word_embeddings": False}),
+    "qwen2": ("qwen3", "biased", {"architectures": ["Qwen2ForCausalLM"], "head_dim": 64, "tie_word_embeddings": False}),
     "qwen2moe": ("qwen3", "qwen2moe", {"architectures": ["Qwen2MoeForCausalLM"], **MOE}),
     "qwen3moe": ("qwen3", "qwen3moe", {"architectures": ["Qwen3MoeForCausalLM"], **MOE}),
     "olmo2": ("smollm2", "olmo2", {"architectures": ["Olmo2ForCausalLM"], "tie_word_embeddings": False}),

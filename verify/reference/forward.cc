@@ -78,10 +78,9 @@ uint64_t Forward::BytesPerWindow(size_t wanted) const {
          sizeof(float);
 }
 
-uint64_t Forward::FixedBytes() const {
-  uint64_t bytes = products_.threads() * AttentionScratch(context_);
-  bytes += 2 * context_ * graph_.rope.dimensions * sizeof(float);
-  return bytes + weights_.SlabRows(tensors_.output) * graph_.width * sizeof(float);
+uint64_t Forward::TableBytes() const {
+  return products_.threads() * AttentionScratch(context_) +
+         2 * context_ * graph_.rope.dimensions * sizeof(float);
 }
 
 void Forward::Normalize(const Norm& norm, const float* x, size_t rows, float* out) const {

@@ -48,8 +48,8 @@ class Forward {
   // Bytes of activations that States() needs per window with `wanted` of its positions wanted,
   // its result included.
   uint64_t BytesPerWindow(size_t wanted) const;
-  // Bytes beside that, whatever the batch: the slab, tables, scores.
-  uint64_t FixedBytes() const;
+  // Bytes beside that and the slab, whatever the batch: tables and scores.
+  uint64_t TableBytes() const;
 
   const Graph& graph() const { return graph_; }
   uint64_t LogitSlabRows() const { return weights_.SlabRows(tensors_.output); }
