@@ -16,12 +16,15 @@ CLI::App* AddCommand(CLI::App& app, Program& program, const std::string& name,
       ->check(CLI::Range(1, 1024));
   command->add_flag("-q,--quiet", common.quiet, "Say nothing but errors");
   if (takes.json) command->add_flag("--json", common.json, "Print one JSON object to stdout");
-  if (takes.output) {
+  if (takes.output || takes.memory) {
     command
         ->add_option_function<std::string>(
             "--memory", [&common](const std::string& text) { common.memory = ParseSize(text); },
-            "Memory for rows in flight, e.g. 64M (default 64M)")
+            takes.output ? "Memory for rows in flight, e.g. 64M (default 64M)"
+                         : "Memory for everything, e.g. 512M (default 1G)")
         ->type_name("SIZE");
+  }
+  if (takes.output) {
     command->add_flag("--dry-run", common.dry_run, "Print the plan and write nothing");
     command->add_flag("--force", common.force, "Replace an existing output file");
     command->add_flag("--resume", common.resume,

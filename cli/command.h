@@ -17,7 +17,7 @@ namespace quern::cli {
 
 struct CommonOptions {
   int threads = 0;      // 0: all cores
-  uint64_t memory = 0;  // bytes for slabs; 0: the library's default
+  uint64_t memory = 0;  // bytes; 0: the library's default for the command
   bool quiet = false;
   bool json = false;
   bool dry_run = false;
@@ -35,6 +35,7 @@ struct Program {
 struct Takes {
   bool json = false;
   bool output = false;  // --memory --dry-run --force --resume
+  bool memory = false;  // --memory alone
 };
 
 // Adds a subcommand with its common options; `run` is what it does.
@@ -45,6 +46,8 @@ void AddConvert(CLI::App& app, Program& program);
 void AddQuantize(CLI::App& app, Program& program);
 void AddSplitMerge(CLI::App& app, Program& program);
 void AddInspect(CLI::App& app, Program& program);
+void AddPerplexity(CLI::App& app, Program& program);
+void AddDrift(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
 void AddTokenize(CLI::App& app, Program& program);
 

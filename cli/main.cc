@@ -45,6 +45,9 @@ int main(int argc, char** argv) {
   quern::cli::AddQuantize(app, program);
   quern::cli::AddSplitMerge(app, program);
   quern::cli::AddInspect(app, program);
+  quern::cli::AddPerplexity(app, program);
+  quern::cli::AddDrift(app, program);
+  // DRIFT
   quern::cli::AddLists(app, program);
   quern::cli::AddTokenize(app, program);
   try {

@@ -25,22 +25,34 @@ double ProgressLine::seconds() const {
   return std::chrono::duration<double>(Clock::now() - start_).count();
 }
 
-void ProgressLine::Update(const converters::Progress& progress) {
+bool ProgressLine::IsDue() {
   const auto now = Clock::now();
-  if (quiet_ || now < next_) return;
+  if (quiet_ || now < next_) return false;
   next_ = now + (terminal_ ? Clock::duration(kTerminalInterval) : kPlainInterval);
-  const double part = static_cast<double>(progress.done) / static_cast<double>(progress.total);
-  const double passed = seconds();
-  const std::string line =
-      fmt::format("{:5.1f} %  {:.0f}M weights/s  {:.0f} s left  {}", 100 * part,
-                  static_cast<double>(progress.done) / 1e6 / passed, passed / part - passed,
-                  Printable(progress.tensor, 60));
+  return true;
+}
+
+void ProgressLine::Show(const std::string& line) const {
   if (terminal_) {
     fmt::print(stderr, "\r\x1b[K{}", line);
     std::fflush(stderr);
   } else {
     fmt::print(stderr, "{}\n", line);
   }
+}
+
+void ProgressLine::Update(const converters::Progress& progress) {
+  if (!IsDue()) return;
+  const double part = static_cast<double>(progress.done) / static_cast<double>(progress.total);
+  const double passed = seconds();
+  Show(fmt::format("{:5.1f} %  {:.0f}M weights/s  {:.0f} s left  {}", 100 * part,
+                   static_cast<double>(progress.done) / 1e6 / passed, passed / part - passed,
+                   Printable(progress.tensor, 60)));
+}
+
+void ProgressLine::Update(double part) {
+  if (part <= 0 || !IsDue()) return;
+  Show(fmt::format("{:5.1f} %  {:.0f} s left", 100 * part, seconds() / part - seconds()));
 }
 
 void ProgressLine::Finish() {

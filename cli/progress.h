@@ -13,12 +13,16 @@ class ProgressLine {
  public:
   explicit ProgressLine(const CommonOptions& common);
   void Update(const converters::Progress& progress);
+  void Update(double part);  // of the work, 0 to 1
   // Clears the line.
   void Finish();
   double seconds() const;
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  bool IsDue();
+  void Show(const std::string& line) const;
 
   bool quiet_;
   bool terminal_;

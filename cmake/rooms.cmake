@@ -7,7 +7,7 @@ set(QUERN_formats_LIBRARIES nlohmann_json::nlohmann_json fmt::fmt ZLIB::ZLIB Ope
                             protobuf::libprotobuf-lite yaml-cpp Threads::Threads)
 set(QUERN_quant_LIBRARIES PkgConfig::HWY OpenMP::OpenMP_CXX)
 set(QUERN_converters_LIBRARIES PkgConfig::ONIG PkgConfig::UTF8PROC xtensor OpenMP::OpenMP_CXX)
-set(QUERN_verify_LIBRARIES OpenMP::OpenMP_CXX)
+set(QUERN_verify_LIBRARIES PkgConfig::OPENBLAS PkgConfig::HWY OpenMP::OpenMP_CXX)
 
 function(quern_room name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${name}/*.cc)

@@ -18,6 +18,20 @@ bool Accepts(const Architecture& architecture, std::string_view hf_name) {
   return std::find(names.begin(), names.end(), hf_name) != names.end();
 }
 
+// Nearest first: `files` in their order, then those of this build.
+std::vector<Architecture> KnownArchitectures(std::span<const std::filesystem::path> files) {
+  const auto built_in = BuiltInArchitectures();
+  std::vector<Architecture> known;
+  for (const auto& file : files) {
+    const std::string text = ReadTextFile(file, kMaxArchitectureFileBytes);
+    std::vector<Architecture> bases(built_in.begin(), built_in.end());
+    bases.insert(bases.end(), known.begin(), known.end());
+    known.push_back(ParseArchitecture(text, file.string(), bases));
+  }
+  known.insert(known.end(), built_in.begin(), built_in.end());
+  return known;
+}
+
 [[noreturn]] void FailUnknown(std::string_view hf_name, std::span<const Architecture> known) {
   std::vector<std::string> names;
   for (const auto& architecture : known) {
@@ -68,21 +82,22 @@ std::span<const Architecture> BuiltInArchitectures() {
 
 std::vector<Architecture> FindArchitectures(std::string_view hf_name,
                                             std::span<const std::filesystem::path> files) {
-  const auto built_in = BuiltInArchitectures();
-  std::vector<Architecture> known;  // nearest first
-  for (const auto& file : files) {
-    const std::string text = ReadTextFile(file, kMaxArchitectureFileBytes);
-    std::vector<Architecture> bases(built_in.begin(), built_in.end());
-    bases.insert(bases.end(), known.begin(), known.end());
-    known.push_back(ParseArchitecture(text, file.string(), bases));
-  }
-  known.insert(known.end(), built_in.begin(), built_in.end());
+  const std::vector<Architecture> known = KnownArchitectures(files);
   std::vector<Architecture> accepting;
   for (const auto& architecture : known) {
     if (Accepts(architecture, hf_name)) accepting.push_back(architecture);
   }
   if (accepting.empty()) FailUnknown(hf_name, known);
   return accepting;
+}
+
+GraphRules FindGraph(std::string_view name, std::span<const std::filesystem::path> files) {
+  for (const auto& architecture : KnownArchitectures(files)) {
+    if (architecture.name == name && architecture.graph) return *architecture.graph;
+  }
+  throw Error(ErrorCode::kUnsupported, {{}, {}, Printable(name)},
+              "the reference inference does not know what this architecture computes; describe it "
+              "in the \"graph\" of a file for --architecture FILE (docs/architectures.md)");
 }
 
 std::span<const ArchitectureInfo> Architectures() {

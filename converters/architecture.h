@@ -16,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "converters/graph_rules.h"
 #include "formats/core/json.h"
 #include "formats/core/metadata.h"
 
@@ -101,6 +102,7 @@ struct Architecture {
   std::vector<std::string> ignore;    // globs
   std::vector<std::string> keep_f32;  // patterns of targets, beside the rules for all
   std::vector<NoteRule> notes;
+  std::optional<GraphRules> graph;  // absent: the reference inference cannot run it
 };
 
 // Keys of the groups general. and tokenizer. are complete, others belong to the architecture.
@@ -118,6 +120,10 @@ std::span<const Architecture> BuiltInArchitectures();
 // kUnsupported with the nearest known names.
 std::vector<Architecture> FindArchitectures(std::string_view hf_name,
                                             std::span<const std::filesystem::path> files);
+
+// The graph of the first of `files`, else of this build, whose general.architecture is `name` and
+// that has one. Throws kUnsupported where there is none.
+GraphRules FindGraph(std::string_view name, std::span<const std::filesystem::path> files);
 
 // For `quern architectures`.
 struct ArchitectureInfo {

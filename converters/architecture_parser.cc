@@ -315,6 +315,59 @@ const Architecture& BaseNamed(const Node& node, std::span<const Architecture> kn
             ErrorCode::kMissing);
 }
 
+// One of the texts that stand for `values`, in their order.
+template <typename Enum, size_t n>
+void ParseChoice(const Node& graph, const char* key, const std::array<std::string_view, n>& texts,
+                 Enum& value) {
+  if (!graph.Has(key)) return;
+  const auto at = std::find(texts.begin(), texts.end(), graph[key].Text());
+  if (at == texts.end()) graph[key].Fail(fmt::format("must be one of: {}", fmt::join(texts, ", ")));
+  value = static_cast<Enum>(at - texts.begin());
+}
+
+double ParseNumber(const Node& node, double max) {
+  if (!node.json().is_number()) node.Fail("must be a number");
+  const double number = node.json().get<double>();
+  if (!(number >= 0 && number <= max)) node.Fail(fmt::format("must be from 0 to {}", max));
+  return number;
+}
+
+// Laid over the base's graph, member by member. Texts stand in the order of the enumerations.
+GraphRules ParseGraph(const Node& graph, const GraphRules& base) {
+  using Texts2 = std::array<std::string_view, 2>;
+  using Texts3 = std::array<std::string_view, 3>;
+  graph.AllowOnly({"norm", "norm_place", "qk_norm", "rope", "residual", "gated", "activation",
+                   "embedding_norm", "learned_positions", "scales", "normalize_experts",
+                   "shared_expert", "alibi_max_bias", "sliding_window_period"});
+  GraphRules rules = base;
+  ParseChoice(graph, "norm", Texts2{"rms", "layer"}, rules.norm);
+  ParseChoice(graph, "norm_place", Texts2{"before", "after"}, rules.norm_place);
+  ParseChoice(graph, "qk_norm", Texts3{"none", "optional", "always"}, rules.qk_norm);
+  ParseChoice(graph, "rope", Texts3{"none", "interleaved", "halves"}, rules.rope);
+  ParseChoice(graph, "activation", Texts2{"silu", "gelu"}, rules.activation);
+  ParseChoice(graph, "residual",
+              std::array<std::string_view, 4>{"sequential", "parallel", "by_key", "by_norm"},
+              rules.residual);
+  const auto flag = [&](const char* key, bool& value) {
+    if (graph.Has(key)) value = graph[key].Bool();
+  };
+  flag("gated", rules.gated);
+  flag("embedding_norm", rules.embedding_norm);
+  flag("learned_positions", rules.learned_positions);
+  flag("scales", rules.scales);
+  flag("normalize_experts", rules.normalize_experts);
+  flag("shared_expert", rules.shared_expert);
+  if (graph.Has("alibi_max_bias")) {
+    rules.alibi_max_bias = ParseNumber(graph["alibi_max_bias"], 1000);
+  }
+  if (graph.Has("sliding_window_period")) {
+    const Node period = graph["sliding_window_period"];
+    if (!period.json().is_number_unsigned()) period.Fail("must be a whole number");
+    rules.sliding_window_period = static_cast<uint32_t>(ParseNumber(period, 1 << 20));
+  }
+  return rules;
+}
+
 void ParseMembers(const Node& root, Architecture& architecture) {
   if (root.Has("accepts")) architecture.accepts = root["accepts"].Texts();
   if (root.Has("tokenizer")) {
@@ -353,6 +406,9 @@ void ParseMembers(const Node& root, Architecture& architecture) {
   if (root.Has("tensors")) {
     Merge(root["tensors"], architecture.tensors, &TensorRule::target, ParseTensor);
   }
+  if (root.Has("graph")) {
+    architecture.graph = ParseGraph(root["graph"], architecture.graph.value_or(GraphRules{}));
+  }
 }
 
 }  // namespace
@@ -363,7 +419,7 @@ Architecture ParseArchitecture(std::string_view text, const std::string& file,
   const Ordered json = Ordered::parse(text, nullptr, true, true);
   const Node root(json, file, "");
   root.AllowOnly({"name", "extends", "accepts", "requires", "tokenizer", "optional_prefix", "strip",
-                  "hyperparameters", "keys", "tensors", "ignore", "keep_f32", "notes"});
+                  "hyperparameters", "keys", "tensors", "ignore", "keep_f32", "graph", "notes"});
   Architecture architecture;
   if (root.Has("extends")) architecture = BaseNamed(root["extends"], known);
   architecture.accepts.clear();

@@ -438,5 +438,44 @@ TEST(Conversion, VocabularyOnlyNeedsNoTensors) {
   EXPECT_EQ(*conversion.model.metadata.Get<uint32_t>("general.quantization_version"), 2u);
 }
 
+TEST(Graph, EveryArchitectureThatConvertSupportsHasOne) {
+  for (const ArchitectureInfo& info : Architectures()) {
+    EXPECT_NO_THROW(FindGraph(info.name, {})) << info.name;
+  }
+  EXPECT_EQ(ErrorOf([] { FindGraph("mambo", {}); }).code(), ErrorCode::kUnsupported);
+}
+
+TEST(Graph, IsLaidOverTheBaseMemberByMember) {
+  const GraphRules llama = FindGraph("llama", {});
+  EXPECT_EQ(llama.rope, RopeStyle::kInterleaved);
+  EXPECT_EQ(llama.norm, NormKind::kRms);
+  const GraphRules qwen3moe = FindGraph("qwen3moe", {});
+  EXPECT_EQ(qwen3moe.qk_norm, Presence::kAlways);
+  EXPECT_EQ(qwen3moe.rope, RopeStyle::kHalves);
+  EXPECT_TRUE(qwen3moe.normalize_experts);
+  EXPECT_FALSE(qwen3moe.shared_expert);
+  EXPECT_EQ(FindGraph("bloom", {}).alibi_max_bias, 8);
+}
+
+TEST(Graph, OfAFileOfTheUserComesFirst) {
+  const TempFolder folder;
+  const auto file = folder.Write(
+      "mambo.jsonc", R"({"name": "mambo", "extends": "llama", "graph": {"residual": "parallel"}})");
+  const std::vector<std::filesystem::path> files = {file};
+  EXPECT_EQ(FindGraph("mambo", files).residual, Residual::kParallel);
+  EXPECT_EQ(FindGraph("mambo", files).rope, RopeStyle::kInterleaved);
+}
+
+TEST(Graph, RefusesWhatIsNotInItsSchema) {
+  for (const char* graph :
+       {R"({"norms": "rms"})", R"({"norm": "l2"})", R"({"norm": 1})", R"({"gated": "yes"})",
+        R"({"alibi_max_bias": -1})", R"({"alibi_max_bias": "8"})",
+        R"({"sliding_window_period": 1.5})", R"({"sliding_window_period": -4})", R"(["rms"])"}) {
+    const std::string text = std::string(R"({"name": "x", "graph": )") + graph + "}";
+    EXPECT_EQ(ErrorOf([&] { ParseArchitecture(text, "x.jsonc", {}); }).code(), ErrorCode::kBadValue)
+        << graph;
+  }
+}
+
 }  // namespace
 }  // namespace quern::converters

@@ -1,0 +1,192 @@
+// quern drift REFERENCE CANDIDATE... -f TEXT: what quantization changed, and a gate for pipelines.
+#include "verify/drift.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/evaluation.h"
+#include "formats/core/error.h"
+
+namespace quern::cli {
+namespace {
+
+struct Arguments {
+  std::string reference;
+  std::vector<std::string> candidates;
+  EvaluationArguments evaluation;
+  double max_kld = -1, max_ppl_ratio = -1, min_top1 = -1;  // below 0: not asked for
+};
+
+struct Fraction {
+  const char* key;
+  double fraction;
+};
+
+// Those of llama-perplexity --kl-divergence.
+constexpr std::array kKldFractions = {
+    Fraction{"max", 1},   Fraction{"p99_9", 0.999}, Fraction{"p99", 0.99}, Fraction{"p95", 0.95},
+    Fraction{"p90", 0.9}, Fraction{"median", 0.5},  Fraction{"p10", 0.1},  Fraction{"p5", 0.05},
+    Fraction{"p1", 0.01}, Fraction{"p0_1", 0.001},  Fraction{"min", 0}};
+constexpr std::array kProbabilityFractions = {
+    Fraction{"max", 1},      Fraction{"p99_9", 0.999}, Fraction{"p99", 0.99},
+    Fraction{"p95", 0.95},   Fraction{"p90", 0.9},     Fraction{"p75", 0.75},
+    Fraction{"median", 0.5}, Fraction{"p25", 0.25},    Fraction{"p10", 0.1},
+    Fraction{"p5", 0.05},    Fraction{"p1", 0.01},     Fraction{"p0_1", 0.001},
+    Fraction{"min", 0}};
+
+Json EstimateToJson(const verify::Estimate& estimate) {
+  return {{"value", estimate.value}, {"standard_error", estimate.error}};
+}
+
+template <size_t n>
+Json DistributionToJson(const verify::Distribution& distribution,
+                        const std::array<Fraction, n>& fractions) {
+  Json json = {{"mean", distribution.mean.value}, {"standard_error", distribution.mean.error}};
+  for (const Fraction& f : fractions) {
+    json[f.key] = verify::Percentile(distribution.sorted, f.fraction);
+  }
+  return json;
+}
+
+Json CandidateToJson(const std::string& file, const verify::CandidateDrift& drift) {
+  Json probability = DistributionToJson(drift.probability, kProbabilityFractions);
+  probability["rms"] = EstimateToJson(drift.rms_probability);
+  return {{"file", file},
+          {"perplexity", drift.perplexity.value},
+          {"standard_error", drift.perplexity.error},
+          {"ppl_ratio", drift.ratio.value},
+          {"ppl_ratio_standard_error", drift.ratio.error},
+          {"ln_ppl_ratio", EstimateToJson(drift.log_ratio)},
+          {"ppl_difference", EstimateToJson(drift.difference)},
+          {"correlation", drift.correlation},
+          {"kld", DistributionToJson(drift.kld, kKldFractions)},
+          {"probability_change", std::move(probability)},
+          {"top1_agreement", drift.top1_agreement.value},
+          {"top1_standard_error", drift.top1_agreement.error}};
+}
+
+Json ResultToJson(const Arguments& arguments, const verify::DriftResult& result,
+                  const EvaluationText& text) {
+  Json candidates = Json::array();
+  for (size_t i = 0; i < result.candidates.size(); ++i) {
+    candidates.push_back(CandidateToJson(arguments.candidates[i], result.candidates[i]));
+  }
+  return {{"reference",
+           {{"file", arguments.reference},
+            {"perplexity", result.reference.value},
+            {"standard_error", result.reference.error}}},
+          {"candidates", std::move(candidates)},
+          {"tokens", text.tokens.size()},
+          {"tokens_scored", result.tokens_scored},
+          {"windows", result.windows},
+          {"context", arguments.evaluation.context},
+          {"bos", text.bos ? Json(*text.bos) : Json()},
+          {"batches", result.batches},
+          {"seconds", result.seconds},
+          {"product_seconds", result.product_seconds}};
+}
+
+template <size_t n>
+void PrintDistribution(const char* name, const verify::Distribution& distribution,
+                       const std::array<Fraction, n>& fractions, double unit) {
+  fmt::print("  {:<10} mean {:11.6f} +/- {:.6f}\n", name, unit * distribution.mean.value,
+             unit * distribution.mean.error);
+  for (const Fraction& f : fractions) {
+    fmt::print("  {:<10} {:<6} {:9.6f}\n", name, f.key,
+               unit * verify::Percentile(distribution.sorted, f.fraction));
+  }
+}
+
+void PrintCandidate(const std::string& file, const verify::CandidateDrift& drift) {
+  fmt::print("{}\n", file);
+  fmt::print("  perplexity {:.6f} +/- {:.6f}, ratio {:.6f} +/- {:.6f}\n", drift.perplexity.value,
+             drift.perplexity.error, drift.ratio.value, drift.ratio.error);
+  fmt::print("  ln(ratio)  {:.6f} +/- {:.6f}, difference {:.6f} +/- {:.6f}, correlation {:.2f} %\n",
+             drift.log_ratio.value, drift.log_ratio.error, drift.difference.value,
+             drift.difference.error, 100 * drift.correlation);
+  PrintDistribution("KLD", drift.kld, kKldFractions, 1);
+  PrintDistribution("dp (%)", drift.probability, kProbabilityFractions, 100);
+  fmt::print("  {:<10} rms  {:11.6f} +/- {:.6f}\n", "dp (%)", 100 * drift.rms_probability.value,
+             100 * drift.rms_probability.error);
+  fmt::print("  same top token {:.3f} +/- {:.3f} %\n", 100 * drift.top1_agreement.value,
+             100 * drift.top1_agreement.error);
+}
+
+// Throws for the first figure that crosses its threshold.
+void CheckThresholds(const Arguments& arguments, const verify::DriftResult& result) {
+  const double min_top1 = arguments.min_top1 > 1 ? arguments.min_top1 / 100 : arguments.min_top1;
+  for (size_t i = 0; i < result.candidates.size(); ++i) {
+    const verify::CandidateDrift& drift = result.candidates[i];
+    const auto fail = [&](const char* figure, double value, const char* relation, double limit) {
+      throw Error(ErrorCode::kCheckFailed, {arguments.candidates[i], {}, figure},
+                  fmt::format("is {:.6g}, {} the limit of {:.6g}; quantize to a larger type or use "
+                              "an importance matrix",
+                              value, relation, limit));
+    };
+    if (arguments.max_kld >= 0 && drift.kld.mean.value > arguments.max_kld) {
+      fail("mean KLD", drift.kld.mean.value, "above", arguments.max_kld);
+    }
+    if (arguments.max_ppl_ratio >= 0 && drift.ratio.value > arguments.max_ppl_ratio) {
+      fail("perplexity ratio", drift.ratio.value, "above", arguments.max_ppl_ratio);
+    }
+    if (min_top1 >= 0 && drift.top1_agreement.value < min_top1) {
+      fail("top-1 agreement", drift.top1_agreement.value, "below", min_top1);
+    }
+  }
+}
+
+int Drift(const Arguments& arguments, const CommonOptions& common) {
+  const verify::ReferenceModel reference =
+      OpenForEvaluation(arguments.reference, arguments.evaluation);
+  std::vector<verify::ReferenceModel> candidates;
+  for (const std::string& path : arguments.candidates) {
+    candidates.push_back(OpenForEvaluation(path, arguments.evaluation));
+  }
+  const EvaluationText text = ReadText(arguments.evaluation, reference);
+  ProgressLine line(common);
+  const verify::EvaluationOptions options =
+      MakeEvaluationOptions(arguments.evaluation, text, common, line);
+  const verify::DriftResult result =
+      verify::MeasureDrift(reference, candidates, text.tokens, options);
+  line.Finish();
+  if (common.json) {
+    PrintJson(ResultToJson(arguments, result, text));
+  } else {
+    fmt::print("{}\n  perplexity {:.6f} +/- {:.6f}, {} tokens scored in {} windows of {}\n",
+               arguments.reference, result.reference.value, result.reference.error,
+               result.tokens_scored, result.windows, arguments.evaluation.context);
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      PrintCandidate(arguments.candidates[i], result.candidates[i]);
+    }
+  }
+  CheckThresholds(arguments, result);
+  return 0;
+}
+
+}  // namespace
+
+void AddDrift(CLI::App& app, Program& program) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command =
+      AddCommand(app, program, "drift", "Measure how far quantized models drift from their source",
+                 {.json = true, .memory = true},
+                 [arguments, &program] { return Drift(*arguments, program.common); });
+  command->add_option("REFERENCE", arguments->reference, "The source: folder or file")->required();
+  command->add_option("CANDIDATE", arguments->candidates, "Models to compare with it")->required();
+  AddEvaluationOptions(*command, arguments->evaluation);
+  command->add_option("--max-kld", arguments->max_kld, "Exit 1 if a mean KLD is above this")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--max-ppl-ratio", arguments->max_ppl_ratio,
+                   "Exit 1 if a perplexity is above this many times the reference's")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--min-top1", arguments->min_top1,
+                   "Exit 1 if the top token agrees less often: a part (0.95) or percent (95)")
+      ->check(CLI::Range(0.0, 100.0));
+}
+
+}  // namespace quern::cli

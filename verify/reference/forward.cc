@@ -1,0 +1,258 @@
+#include "verify/reference/forward.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "formats/core/error.h"
+#include "quant/finite.h"
+#include "verify/reference/attention.h"
+#include "verify/reference/feed_forward.h"
+#include "verify/reference/norm.h"
+#include "verify/reference/parallel.h"
+#include "verify/reference/vector_math.h"
+
+namespace quern::verify {
+namespace {
+
+constexpr size_t kGrain = 16;  // rows that one thread takes at a time
+
+// Keeps rows [first, first + count) of every `context` rows, moved to the front.
+void KeepWanted(const Batch& batch, size_t columns, float* x) {
+  for (size_t window = 0; window < batch.windows(); ++window) {
+    std::memmove(x + window * batch.count * columns,
+                 x + (window * batch.context + batch.first) * columns,
+                 batch.count * columns * sizeof(float));
+  }
+}
+
+}  // namespace
+
+// All of a batch: x the hidden states, h what a part of a layer takes, out what it gives; scratch
+// holds q, k and v, then the feed-forward's inner states.
+struct Forward::Activations {
+  Matrix x, h, out, scratch;
+  size_t rows = 0;  // of x: every position, after the last layer's k and v only the wanted ones
+};
+
+Forward::Forward(const ReferenceModel& model, size_t context, uint64_t slab_bytes,
+                 Products& products)
+    : path_(model.source->path().string()),
+      context_(context),
+      products_(products),
+      weights_(*model.source, slab_bytes, products),
+      graph_(ResolveGraph(model.model, model.rules)),
+      tensors_(ResolveTensors(model.model, graph_)) {
+  if (tensors_.position_embedding && tensors_.position_embedding->value.shape[0] < context) {
+    throw Error(ErrorCode::kBadValue, {path_, {}, "position_embd.weight"},
+                fmt::format("the model knows {} positions, fewer than the context of {}; choose a "
+                            "shorter --ctx",
+                            tensors_.position_embedding->value.shape[0], context));
+  }
+  std::vector<float> factors;
+  if (tensors_.rope_factors) {
+    factors = weights_.Vector(*tensors_.rope_factors);
+    if (std::any_of(factors.begin(), factors.end(), [](float f) { return !(f > 0); })) {
+      throw Error(ErrorCode::kBadValue, {path_, {}, "rope_freqs.weight"},
+                  "factors must be positive; the file is damaged");
+    }
+  }
+  if (graph_.rope.dimensions > 0) {
+    rope_ = std::make_unique<RopeTable>(graph_.rope, factors, context);
+    if (graph_.sliding_window > 0) {
+      rope_sliding_ = std::make_unique<RopeTable>(Unscaled(graph_.rope), factors, context);
+    }
+  }
+}
+
+uint64_t Forward::BytesPerWindow(size_t wanted) const {
+  uint64_t scratch = (graph_.heads + 2 * graph_.kv_heads) * graph_.head_size;
+  for (const Layer& layer : tensors_.layers) {
+    scratch = std::max<uint64_t>(scratch, FeedForwardScratch(graph_, layer));
+  }
+  // A router's logits and choices.
+  const uint64_t routing = graph_.experts + 4 * graph_.experts_used;
+  return (context_ * (3 * graph_.width + scratch + routing) + wanted * graph_.width) *
+         sizeof(float);
+}
+
+uint64_t Forward::TableBytes() const {
+  return products_.threads() * AttentionScratch(context_) +
+         2 * context_ * graph_.rope.dimensions * sizeof(float);
+}
+
+void Forward::Normalize(const Norm& norm, const float* x, size_t rows, float* out) const {
+  RowNorm(norm, graph_.rules.norm, graph_.norm_epsilon, 1, weights_)
+      .Apply(x, rows, graph_.width, out, products_.threads());
+}
+
+void Forward::Embed(const Batch& batch, float* x) {
+  for (size_t i = 0; i < batch.tokens.size(); ++i) {
+    const int32_t token = batch.tokens[i];
+    if (token < 0 || static_cast<uint64_t>(token) >= graph_.vocabulary) {
+      throw Error(ErrorCode::kBadValue, {path_, {}, fmt::format("token id {}", token)},
+                  fmt::format("is outside the vocabulary of {}; the text was tokenized for another "
+                              "model",
+                              graph_.vocabulary));
+    }
+  }
+  const size_t width = graph_.width;
+  weights_.Gather(*tensors_.token_embedding, batch.tokens, x);
+  if (graph_.embedding_scale != 1) {
+    Scale(x, batch.tokens.size() * width, static_cast<float>(graph_.embedding_scale));
+  }
+  if (tensors_.position_embedding) {
+    Matrix positions(batch.context, width);
+    weights_.Read(*tensors_.position_embedding, 0, batch.context, positions.data());
+    ParallelRanges(products_.threads(), batch.tokens.size(), kGrain, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) {
+        AddScaled(positions.row(i % batch.context), 1, x + i * width, width);
+      }
+    });
+  }
+  if (tensors_.embedding_norm) Normalize(tensors_.embedding_norm, x, batch.tokens.size(), x);
+}
+
+void Forward::TurnHeads(float* rows, size_t heads, size_t windows, size_t first, size_t count,
+                        bool sliding) const {
+  const RopeTable* table = sliding && rope_sliding_ ? rope_sliding_.get() : rope_.get();
+  if (table == nullptr) return;
+  const size_t step = heads * graph_.head_size;
+  ParallelRanges(products_.threads(), windows * count, kGrain, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      table->Turn(rows + i * step, heads, graph_.head_size, first + i % count);
+    }
+  });
+}
+
+// h -> out. Of the last layer only the wanted positions are asked, and x and h shrink to them.
+void Forward::RunAttention(const Layer& layer, bool sliding, const Batch& batch, bool last,
+                           Activations& activations) {
+  const size_t width = graph_.width;
+  const size_t all = batch.tokens.size();
+  const size_t q_size = graph_.heads * graph_.head_size;
+  const size_t kv_size = graph_.kv_heads * graph_.head_size;
+  float* h = activations.h.data();
+  float* q = activations.scratch.data();
+  float* k = q + all * q_size;
+  float* v = k + all * kv_size;
+  weights_.Apply(layer.k, h, all, width, k, kv_size);
+  weights_.Apply(layer.v, h, all, width, v, kv_size);
+  AttentionShape shape = {.windows = batch.windows(),
+                          .context = batch.context,
+                          .queries = batch.context,
+                          .heads = graph_.heads,
+                          .kv_heads = graph_.kv_heads,
+                          .head_size = graph_.head_size};
+  if (last) {
+    shape.first_query = batch.first;
+    shape.queries = batch.count;
+    KeepWanted(batch, width, activations.x.data());
+    KeepWanted(batch, width, h);
+    activations.rows = batch.wanted();
+  }
+  const size_t rows = activations.rows;
+  weights_.Apply(layer.q, h, rows, width, q, q_size);
+  const auto normalize = [&](const Norm& norm, size_t heads, float* heads_of, size_t count) {
+    if (!norm) return;
+    const size_t size = heads * graph_.head_size;
+    const size_t groups = norm.weight->value.shape == Shape{size} ? 1 : heads;
+    RowNorm(norm, graph_.rules.norm, graph_.norm_epsilon, groups, weights_)
+        .Apply(heads_of, count, size, heads_of, products_.threads());
+  };
+  normalize(layer.q_norm, graph_.heads, q, rows);
+  normalize(layer.k_norm, graph_.kv_heads, k, all);
+  TurnHeads(q, graph_.heads, shape.windows, shape.first_query, shape.queries, sliding);
+  TurnHeads(k, graph_.kv_heads, shape.windows, 0, batch.context, sliding);
+  shape.scale = static_cast<float>(graph_.attention_scale);
+  shape.softcap = static_cast<float>(graph_.attention_softcap);
+  shape.sliding = sliding ? graph_.sliding_window : 0;
+  shape.alibi_max_bias = static_cast<float>(graph_.rules.alibi_max_bias);
+  Attend(shape, q, k, v, products_);
+  weights_.Apply(layer.attention_output, q, rows, q_size, activations.out.data(), width);
+}
+
+// x += residual_scale * post_norm(out).
+void Forward::AddToResidual(const Norm& post_norm, float* out, size_t rows, float* x) const {
+  const size_t width = graph_.width;
+  if (post_norm) Normalize(post_norm, out, rows, out);
+  ParallelRanges(products_.threads(), rows, kGrain, [&](size_t begin, size_t end) {
+    AddScaled(out + begin * width, static_cast<float>(graph_.residual_scale), x + begin * width,
+              (end - begin) * width);
+  });
+}
+
+void Forward::RunLayer(const Layer& layer, bool sliding, const Batch& batch, bool last,
+                       Activations& activations) {
+  const size_t width = graph_.width;
+  float* x = activations.x.data();
+  float* h = activations.h.data();
+  float* out = activations.out.data();
+  const auto prepare = [&](const Norm& norm) {
+    if (norm) {
+      Normalize(norm, x, activations.rows, h);
+    } else {
+      std::memcpy(h, x, activations.rows * width * sizeof(float));
+    }
+  };
+  prepare(layer.attention_norm);
+  RunAttention(layer, sliding, batch, last, activations);
+  // A parallel feed-forward takes the layer's input under its own norm, or attention's input.
+  if (layer.parallel && layer.ffn_norm) prepare(layer.ffn_norm);
+  AddToResidual(layer.post_attention_norm, out, activations.rows, x);
+  if (!layer.parallel) prepare(layer.ffn_norm);
+  RunFeedForward(graph_, layer, weights_, h, activations.rows, activations.scratch.data(), out);
+  AddToResidual(layer.post_ffn_norm, out, activations.rows, x);
+}
+
+void Forward::PrefetchLayer(const Layer& layer) const {
+  const FeedForward& dense = layer.dense;
+  for (const Linear* linear : {&layer.k, &layer.v, &layer.q, &layer.attention_output, &dense.up,
+                               &dense.gate, &dense.down}) {
+    weights_.WillNeed(*linear);
+  }
+  for (const FeedForward& expert : layer.experts) {
+    for (const Linear* linear : {&expert.up, &expert.gate, &expert.down}) {
+      weights_.WillNeed(*linear);
+    }
+  }
+}
+
+Matrix Forward::States(const Batch& batch, const std::function<void(uint64_t)>& progress) {
+  const size_t tokens = batch.tokens.size();
+  const size_t width = graph_.width;
+  const size_t per_token =
+      (BytesPerWindow(0) / sizeof(float) / context_) - 3 * width;  // scratch and routing
+  Activations activations = {Matrix(tokens, width), Matrix(tokens, width), Matrix(tokens, width),
+                             Matrix(tokens, per_token), tokens};
+  Embed(batch, activations.x.data());
+  for (uint64_t i = 0; i < graph_.layers; ++i) {
+    progress(i);
+    if (i + 1 < graph_.layers) PrefetchLayer(tensors_.layers[i + 1]);
+    RunLayer(tensors_.layers[i], graph_.sliding[i], batch, i + 1 == graph_.layers, activations);
+  }
+  Matrix states(batch.wanted(), width);
+  Normalize(tensors_.output_norm, activations.x.data(), batch.wanted(), states.data());
+  if (quant::FirstNonFinite({states.data(), states.rows() * width})) {
+    throw Error(ErrorCode::kNonFinite, {path_, {}, "hidden states"},
+                "became NaN or infinite; the weights are damaged, or too large for f32 arithmetic");
+  }
+  return states;
+}
+
+void Forward::Logits(const Matrix& states, uint64_t first, uint64_t count, float* out) {
+  weights_.ApplySlab(tensors_.output, first, count, states.data(), states.rows(), graph_.width, out,
+                     count);
+  if (graph_.logit_scale == 1 && graph_.logit_softcap == 0) return;
+  const float cap = static_cast<float>(graph_.logit_softcap);
+  ParallelRanges(products_.threads(), states.rows(), kGrain, [&](size_t begin, size_t end) {
+    Scale(out + begin * count, (end - begin) * count, static_cast<float>(graph_.logit_scale));
+    for (size_t i = begin * count; cap != 0 && i < end * count; ++i) {
+      out[i] = cap * std::tanh(out[i] / cap);
+    }
+  });
+}
+
+}  // namespace quern::verify

@@ -1,0 +1,68 @@
+// A model's tensors as f32, read and decoded by ranges of rows when they are needed.
+#ifndef QUERN_VERIFY_REFERENCE_WEIGHTS_H_
+#define QUERN_VERIFY_REFERENCE_WEIGHTS_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "converters/output_model.h"
+#include "formats/core/model.h"
+#include "verify/reference/matrix.h"
+
+namespace quern::verify {
+
+// Rows [first, first + rows) of a matrix: a projection that maps `columns` inputs to `rows`
+// outputs, with an optional bias of which the same rows count. A joined q, k, v is three of them
+// over one tensor, an expert one of a stack.
+struct Linear {
+  const converters::OutputTensor* weight = nullptr;  // null: absent
+  const converters::OutputTensor* bias = nullptr;
+  uint64_t first = 0, rows = 0, columns = 0;
+
+  explicit operator bool() const { return weight != nullptr; }
+};
+
+// Reads weights of one model. Errors: kNonFinite for NaN and infinity, kUnsupported for a type that
+// cannot be decoded, and what reading throws; each names the tensor.
+class Weights {
+ public:
+  // At most `slab_bytes` of f32 weights are decoded at a time, but at least one row (or head, where
+  // rows come only so). The source outlives this object.
+  Weights(const ModelSource& source, uint64_t slab_bytes, Products& products);
+
+  // Rows [first, first + count) to out[count, columns], decoded in parallel.
+  void Read(const converters::OutputTensor& tensor, uint64_t first, uint64_t count,
+            float* out) const;
+  // Row rows[i] to out + i * columns, for each i.
+  void Gather(const converters::OutputTensor& tensor, std::span<const int32_t> rows,
+              float* out) const;
+  // All elements of a small tensor.
+  std::vector<float> Vector(const converters::OutputTensor& tensor) const;
+
+  // Most rows of `linear` that are decoded at a time.
+  uint64_t SlabRows(const Linear& linear) const;
+
+  // y[tokens, rows] = x[tokens, columns] * linear^T + bias, slab by slab.
+  void Apply(const Linear& linear, const float* x, size_t tokens, size_t ldx, float* y, size_t ldy);
+  // Reads rows [first, first + count) of `linear` and multiplies: y[tokens, count].
+  void ApplySlab(const Linear& linear, uint64_t first, uint64_t count, const float* x,
+                 size_t tokens, size_t ldx, float* y, size_t ldy);
+
+  // Hint that `linear` is needed soon.
+  void WillNeed(const Linear& linear) const;
+
+  Products& products() const { return products_; }
+
+ private:
+  void AddBias(const Linear& linear, uint64_t first, uint64_t count, float* y, size_t tokens,
+               size_t ldy) const;
+
+  const ModelSource& source_;
+  uint64_t slab_bytes_;
+  Products& products_;
+};
+
+}  // namespace quern::verify
+
+#endif  // QUERN_VERIFY_REFERENCE_WEIGHTS_H_
