@@ -151,6 +151,8 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
     ThrowIfInterrupted();
     line.Update(progress);
   };
+  options.allow_nonfinite = arguments.allow_nonfinite;
+  options.note = [&](const std::string& note) { Say(common, "note: " + note); };
   options.check = [&](const Job& job, const fs::path& partial) {
     verify::CheckWritten(partial, model, *job.plan);
   };

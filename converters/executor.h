@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "converters/output_model.h"
@@ -35,6 +36,9 @@ struct ExecuteOptions {
   int threads = 0;      // 0: as many as OpenMP would use
   uint64_t memory = 0;  // bytes for all slabs; 0: kDefaultSlabMemory
   OutputOptions output;
+  // Go on where a weight is not finite; `note` says at the end how many tensors had such.
+  bool allow_nonfinite = false;
+  std::function<void(const std::string&)> note;   // what the user should know of this run
   std::function<void(const Progress&)> progress;  // called by one thread at a time
   // Called with the complete FILE.partial before it gets its final name; may throw.
   std::function<void(const Job&, const std::filesystem::path& partial)> check;
@@ -47,9 +51,9 @@ uint64_t ExecuteMemory(const OutputModel& model, std::span<const Job> jobs,
                        const ExecuteOptions& options);
 
 // Reads each tensor of the source once, whatever the number of jobs. Files appear under their names
-// only when all of a job's bytes are on disk. Throws kNonFinite for NaN or infinity among weights
-// that are to be quantized or that do not fit the intermediate precision, and whatever reading and
-// writing throw; then no output exists.
+// only when all of a job's bytes are on disk. Unless allowed, throws kNonFinite for NaN or
+// infinity among weights that are to be quantized or that do not fit the intermediate precision,
+// and whatever reading and writing throw; then no output exists.
 void Execute(const ModelSource& source, const OutputModel& model, std::span<const Job> jobs,
              const ExecuteOptions& options);
 
