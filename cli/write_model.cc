@@ -222,6 +222,7 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
     ThrowIfInterrupted(common.resume);
     line.Update(progress);
   };
+  options.allow_nonfinite = arguments.allow_nonfinite;
   options.check = [&](const Job& job, size_t file, const fs::path& partial) {
     verify::CheckWritten(partial, model, *job.plan, file);
   };

@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "converters/outputs.h"
@@ -111,6 +112,14 @@ class Run {
     if (error_) std::rethrow_exception(error_);
   }
 
+  void NoteNonFinite() const {
+    if (nonfinite_.empty() || !options_.note) return;
+    options_.note(
+        fmt::format("{} tensors have weights that are NaN or infinite, the first of them "
+                    "{}; what became of their blocks is not defined",
+                    nonfinite_.size(), Printable(model_.tensors[*nonfinite_.begin()].name)));
+  }
+
   void Commit() { outputs_.Commit(options_); }
 
  private:
@@ -154,7 +163,7 @@ class Run {
 
   // scratch.source -> scratch.blocks, tile by tile.
   void Encode(const OutputTensor& tensor, const Slab& slab, const PlannedTensor& planned,
-              Scratch& scratch) const {
+              Scratch& scratch) {
     const uint64_t columns = tensor.value.columns();
     const uint64_t source_row = *RowBytes(tensor.value.type, columns);
     const uint64_t block_row = *RowBytes(planned.type, columns);
@@ -168,11 +177,11 @@ class Run {
       rows = std::min({tile_rows, slab.rows - row, matrix_rows - matrix_row});
       const std::span<float> weights(scratch.weights.data(), rows * columns);
       decoder.dequantize(scratch.source.data() + row * source_row, weights.data(), weights.size());
-      RequireFinite(weights, tensor, (slab.first + row) * columns, tensor.value.type);
+      RequireFinite(weights, slab, (slab.first + row) * columns, tensor.value.type);
       if (planned.via) {
         if (options_.errors) scratch.errors.KeepOriginal(weights);
         RoundTo(*planned.via, weights, scratch);
-        RequireFinite(weights, tensor, (slab.first + row) * columns, *planned.via);
+        RequireFinite(weights, slab, (slab.first + row) * columns, *planned.via);
       }
       const float* importance = nullptr;
       if (!planned.importance.empty()) {
@@ -184,7 +193,7 @@ class Run {
         scratch.errors.Measure(weights, planned.type, blocks, columns, importance);
       }
       if (planned.type == TensorType::kF16 && tensor.value.type != TensorType::kF16) {
-        RequireFitsF16(weights, tensor, (slab.first + row) * columns);
+        RequireFitsF16(weights, slab, (slab.first + row) * columns);
       }
     }
   }
@@ -196,26 +205,32 @@ class Run {
     codec.dequantize(scratch.half.data(), weights.data(), weights.size());
   }
 
-  static void RequireFinite(std::span<const float> weights, const OutputTensor& tensor,
-                            uint64_t first, TensorType type) {
+  void RequireFinite(std::span<const float> weights, const Slab& slab, uint64_t first,
+                     TensorType type) {
     if (const auto at = quant::FirstNonFinite(weights)) {
-      throw Error(ErrorCode::kNonFinite, {{}, {}, tensor.name},
-                  fmt::format("weight {} is not a finite number in {}; the model is damaged or "
-                              "needs a wider type",
+      Found(slab, fmt::format("weight {} is not a finite number in {}; the model is damaged or "
+                              "needs a wider type (--allow-nonfinite goes on)",
                               first + *at, Name(type)));
     }
   }
 
-  static void RequireFitsF16(std::span<const float> weights, const OutputTensor& tensor,
-                             uint64_t first) {
+  void RequireFitsF16(std::span<const float> weights, const Slab& slab, uint64_t first) {
     constexpr float kLimit = 65520.0f;  // rounds to infinity in F16
-    for (size_t i = 0; i < weights.size(); ++i) {
-      if (weights[i] >= kLimit || weights[i] <= -kLimit) {
-        throw Error(ErrorCode::kNonFinite, {{}, {}, tensor.name},
-                    fmt::format("weight {} is {} and does not fit F16; use BF16 or F32", first + i,
-                                weights[i]));
-      }
+    const auto at = std::find_if(weights.begin(), weights.end(), [](float weight) {
+      return weight >= kLimit || weight <= -kLimit;
+    });
+    if (at == weights.end()) return;
+    Found(slab, fmt::format("weight {} is {} and does not fit F16; use BF16 or F32",
+                            first + static_cast<uint64_t>(at - weights.begin()), *at));
+  }
+
+  // A weight that is or becomes NaN or infinite.
+  void Found(const Slab& slab, const std::string& what) {
+    if (!options_.allow_nonfinite) {
+      throw Error(ErrorCode::kNonFinite, {{}, {}, model_.tensors[slab.tensor].name}, what);
     }
+    const std::lock_guard lock(mutex_);
+    nonfinite_.insert(slab.tensor);
   }
 
   void Report(const Slab& slab) {
@@ -242,6 +257,7 @@ class Run {
   Outputs outputs_;
   std::vector<Slab> slabs_;
   std::mutex mutex_;
+  std::set<size_t> nonfinite_;  // tensors in which such weights were found and allowed
   Progress progress_;
   std::atomic<int64_t> failed_slab_{INT64_MAX};
   std::exception_ptr error_;
@@ -270,6 +286,7 @@ void Execute(const ModelSource& source, const OutputModel& model, std::span<cons
   Run run(source, model, jobs, options);
   run.WriteTensors();
   run.Commit();
+  run.NoteNonFinite();
 }
 
 }  // namespace quern::converters

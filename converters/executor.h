@@ -38,11 +38,13 @@ struct ExecuteOptions {
   int threads = 0;      // 0: as many as OpenMP would use
   uint64_t memory = 0;  // bytes for all slabs; 0: kDefaultSlabMemory
   OutputOptions output;
+  // Go on where a weight is not finite; `note` says at the end how many tensors had such.
+  bool allow_nonfinite = false;
+  std::function<void(const std::string&)> note;   // what the user should know of this run
   std::function<void(const Progress&)> progress;  // called by one thread at a time
   // Called with each complete FILE.partial, `file` of the job's plan, before any gets its final
   // name; may throw.
   std::function<void(const Job&, size_t file, const std::filesystem::path& partial)> check;
-  std::function<void(const std::string&)> note;  // of a resumed run: what was found
   ErrorReport* errors = nullptr;  // of the jobs' plans, in their order; null: nothing is measured
 };
 
@@ -55,8 +57,9 @@ uint64_t ExecuteMemory(const OutputModel& model, std::span<const Job> jobs,
 // Reads each tensor of the source once, whatever the number of jobs. Files appear under their names
 // only when all bytes of all jobs are on disk. With output.resume, what an earlier run has left and
 // what proves whole is kept (outputs.h), and a failing run leaves its partial files for the next.
-// Throws kNonFinite for NaN or infinity among weights that are to be quantized or that do not fit
-// the intermediate precision, and whatever reading and writing throw; then no output exists.
+// Unless allowed, throws kNonFinite for NaN or infinity among weights that are to be quantized or
+// that do not fit the intermediate precision, and whatever reading and writing throw; then no
+// output exists.
 void Execute(const ModelSource& source, const OutputModel& model, std::span<const Job> jobs,
              const ExecuteOptions& options);
 

@@ -43,8 +43,8 @@ OPTIONS = [
     # The recipe sees overridden hyperparameters.
     ("Q4_K_M", True, ["--override-kv", "ARCH.block_count=int:16", "--override-kv", "general.file_type=int:3"],
      {"override_kv": ["ARCH.block_count=int:16", "general.file_type=int:3"]}),
-    ("Q4_K_M", False, ["--prune-layers", "0"], {"prune_layers": [0]}),
-    ("Q4_K_M", True, ["--prune-layers", "1"], {"prune_layers": [1]}),
+    ("Q4_K_M", False, ["--prune-layers", "1"], {"prune_layers": [1]}),
+    ("Q4_K_M", True, ["--prune-layers", "0"], {"prune_layers": [0]}),
     ("COPY", False, ["--prune-layers", "0", "--override-kv", "general.name=str:pruned"],
      {"prune_layers": [0], "override_kv": ["general.name=str:pruned"]}),
 ]
