@@ -76,10 +76,15 @@ std::optional<JournalContents> ReadJournal(const std::string& path) {
   return ParseJournal(bytes);
 }
 
-Journal::Journal(std::string path, const Identity& identity) : path_(std::move(path)) {
+Journal::Journal(std::string path, int flags) : path_(std::move(path)) {
   // A new file, so that nothing that `path` may be linked to is written over.
-  ::unlink(path_.c_str());
-  Open(O_CREAT | O_EXCL);
+  if (flags & O_CREAT) ::unlink(path_.c_str());
+  fd_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0666);
+  if (fd_ < 0) Fail(errno);
+}
+
+Journal::Journal(std::string path, const Identity& identity)
+    : Journal(std::move(path), O_CREAT | O_EXCL) {
   std::array<uint8_t, kHeadBytes> head;
   std::copy(kMagic.begin(), kMagic.end(), head.begin());
   std::copy(identity.begin(), identity.end(), head.begin() + kMagic.size());
@@ -87,18 +92,15 @@ Journal::Journal(std::string path, const Identity& identity) : path_(std::move(p
   Write(head);
 }
 
-Journal::Journal(std::string path, const JournalContents& contents) : path_(std::move(path)) {
-  Open(0);
+Journal::Journal(std::string path, const JournalContents& contents) : Journal(std::move(path), 0) {
+  keep_ = true;
   if (::ftruncate(fd_, static_cast<off_t>(contents.bytes)) != 0) Fail(errno);
 }
 
 Journal::~Journal() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-void Journal::Open(int flags) {
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0666);
-  if (fd_ < 0) Fail(errno);
+  if (fd_ < 0) return;
+  if (!keep_) ::unlink(path_.c_str());
+  ::close(fd_);
 }
 
 void Journal::Append(const JournalSlab& slab) {
@@ -120,8 +122,6 @@ void Journal::Write(std::span<const uint8_t> bytes) {
   if (put < 0) Fail(errno);
   if (static_cast<size_t>(put) != bytes.size()) Fail(ENOSPC);
 }
-
-void Journal::Remove() noexcept { ::unlink(path_.c_str()); }
 
 void Journal::Fail(int error_number) const {
   const bool full = error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;

@@ -49,27 +49,29 @@ std::optional<JournalContents> ParseJournal(std::span<const uint8_t> bytes);
 // As ParseJournal(); absent also where there is no such file, or one larger than any run writes.
 std::optional<JournalContents> ReadJournal(const std::string& path);
 
-// A journal open for writing. Append is thread-safe.
+// A journal open for writing; its file goes with it unless Keep() was called. Append is
+// thread-safe.
 class Journal {
  public:
   // A new journal; whatever is at `path` is replaced. Throws kDiskFull or kIo.
   Journal(std::string path, const Identity& identity);
-  // Goes on after `contents`, which ReadJournal(path) gave.
+  // Goes on after `contents`, which ReadJournal(path) gave; to be kept.
   Journal(std::string path, const JournalContents& contents);
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
   ~Journal();
 
   void Append(const JournalSlab& slab);
-  void Remove() noexcept;
+  void Keep(bool keep) { keep_ = keep; }
 
  private:
-  void Open(int flags);
+  Journal(std::string path, int flags);  // opens, so that the destructor runs from here on
   void Write(std::span<const uint8_t> bytes);
   [[noreturn]] void Fail(int error_number) const;
 
   std::string path_;
   int fd_ = -1;
+  bool keep_ = false;
 };
 
 }  // namespace quern::converters

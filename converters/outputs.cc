@@ -52,7 +52,7 @@ void RequireSpaceFor(std::span<const Job> jobs) {
 
 Output::Output(const ModelSource& source, const OutputModel& model, const Job& job, size_t file,
                const OutputOptions& options)
-    : job_(job), file_(file), keep_(options.resume) {
+    : job_(job), file_(file) {
   const PlannedFile& planned = job.plan->files[file];
   const fs::path path = FilePath(*job.plan, job.path, file);
   const std::string journal = path.string().append(kJournal);
@@ -72,11 +72,8 @@ Output::Output(const ModelSource& source, const OutputModel& model, const Job& j
   } else {
     journal_ = std::make_unique<Journal>(journal, identity);
   }
+  journal_->Keep(options.resume);
   WriteAllButRows(*job.plan);
-}
-
-Output::~Output() {
-  if (!keep_) RemoveJournal();
 }
 
 // Header, and of a resumed file the padding too: a fresh file is zeros.
@@ -118,8 +115,6 @@ bool Output::Holds(uint64_t offset, uint64_t bytes, uint64_t checksum) const try
 } catch (const Error&) {
   return false;  // cannot be read back: to be written again
 }
-
-void Output::RemoveJournal() noexcept { journal_->Remove(); }
 
 Target::Target(const PlannedTensor& planned, size_t index, const Expression& value, Output& output)
     : planned_(&planned),

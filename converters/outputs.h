@@ -25,7 +25,6 @@ class Output {
  public:
   Output(const ModelSource& source, const OutputModel& model, const Job& job, size_t file,
          const OutputOptions& options);
-  ~Output();
 
   const Job& job() const { return job_; }
   size_t file() const { return file_; }
@@ -36,14 +35,17 @@ class Output {
   bool Holds(uint64_t offset, uint64_t bytes, uint64_t checksum) const;
 
   OutputFile& disk() { return *disk_; }
-  void RemoveJournal() noexcept;
+  // The file has its name: nothing is left to resume.
+  void RemoveJournal() noexcept {
+    journal_->Keep(false);
+    journal_.reset();
+  }
 
  private:
   void WriteAllButRows(const WritePlan& plan);
 
   const Job& job_;
   size_t file_;
-  bool keep_;
   std::unique_ptr<OutputFile> disk_;
   std::unique_ptr<Journal> journal_;
   std::vector<JournalSlab> promised_;

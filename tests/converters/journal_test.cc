@@ -55,7 +55,11 @@ TEST(Journal, LeavesOutATornTailAndGoesOnBeforeIt) {
   const auto contents = ReadJournal(path);
   ASSERT_TRUE(contents);
   EXPECT_EQ(contents->slabs.size(), 2u);
-  Journal(path, *contents).Append({1, 2, 3, 4});
+  {
+    Journal journal(path, *contents);
+    journal.Append({1, 2, 3, 4});
+    journal.Keep(true);
+  }
   const auto again = ReadJournal(path);
   ASSERT_TRUE(again);
   ASSERT_EQ(again->slabs.size(), 3u);
@@ -78,6 +82,15 @@ TEST(Journal, EveryChangedByteCostsItsRecordAndNoOther) {
     expected.erase(expected.begin() + static_cast<ptrdiff_t>((i - kHead) / kRecord));
     EXPECT_EQ(contents->slabs, expected) << i;
   }
+}
+
+TEST(Journal, GoesUnlessItIsToBeKept) {
+  const TempFolder folder;
+  const std::string path = (folder.path() / "journal").string();
+  Journal(path, kIdentity).Keep(true);
+  EXPECT_TRUE(ReadJournal(path));
+  { const Journal journal(path, kIdentity); }
+  EXPECT_FALSE(ReadJournal(path));
 }
 
 TEST(Journal, EveryCutGivesTheWholeRecordsBeforeIt) {
