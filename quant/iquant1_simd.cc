@@ -1,21 +1,16 @@
-// Vector IQ1_S and IQ1_M: a block per lane for the split (iquant1_split-inl.h) and the sums, a near
-// point per lane for the choice among these.
-//
-// The error of a near point is a sum over its weights of what one level of that weight costs; so
-// the costs of a weight are one vector, in which the points look theirs up. Sums are made in the
-// order of iquant1_ref.cc.
+// Vector IQ1_S and IQ1_M: the split (iquant1_split-inl.h), its way to the grid
+// (iquant1_near-inl.h), scales. All float operations are made in the order of iquant1_ref.cc.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quant/iquant1_simd.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h.
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <cmath>
-#include <limits>
 
 #include "quant/blocks.h"
 #include "quant/codecs.h"
+#include "quant/iquant1_near-inl.h"
 #include "quant/iquant1_ref.h"
 #include "quant/iquant1_split-inl.h"
 #include "quant/lanes-inl.h"
@@ -24,77 +19,6 @@ HWY_BEFORE_NAMESPACE();
 namespace quern::quant {
 namespace HWY_NAMESPACE {
 namespace iq1 {
-
-// As the reference.
-HWY_INLINE uint16_t BestNear(const Grid& grid, const float* x, const float* weights,
-                             const float* values, float scale, uint32_t code) {
-#if HWY_TARGET == HWY_SCALAR
-  return BestNearIQ1(grid, x, weights, values, scale, code);
-#else
-  const DF df;
-  const DI di;
-  const hn::Rebind<uint16_t, DF> du16;
-  const auto near = grid.Near(code);
-  VF costs[8];
-  const VF scaled = hn::Mul(hn::Set(df, scale), hn::LoadDup128(df, values));
-  for (size_t k = 0; k < 8; ++k) {
-    const VF diff = hn::Sub(scaled, hn::Set(df, x[k]));
-    costs[k] = hn::Mul(hn::Mul(hn::Set(df, weights[k]), diff), diff);
-  }
-  VF best = hn::Set(df, std::numeric_limits<float>::max());
-  VI best_at = hn::Zero(di);
-  VI at = hn::Iota(di, 0);
-  const VI three = hn::Set(di, 3);
-  const auto cost = [&](size_t k, VI codes) {
-    return hn::TableLookupLanes(costs[k], hn::IndicesFromVec(df, hn::And(codes, three)));
-  };
-  for (size_t j = 0; j < near.size(); j += kLanes) {
-    VI codes = hn::PromoteTo(di, hn::LoadU(du16, near.data() + j));
-    VF error = cost(0, codes);
-    for (size_t k = 1; k < 8; ++k) {
-      codes = hn::ShiftRight<2>(codes);
-      error = hn::Add(error, cost(k, codes));
-    }
-    const MF better = hn::Lt(error, best);
-    best = hn::IfThenElse(better, error, best);
-    best_at = hn::IfThenElse(hn::RebindMask(di, better), at, best_at);
-    at = hn::Add(at, hn::Set(di, static_cast<int32_t>(kLanes)));
-  }
-  // The first of the best.
-  const auto is_best = hn::RebindMask(di, hn::Eq(best, hn::MinOfLanes(df, best)));
-  const VI first = hn::IfThenElse(is_best, best_at, hn::Set(di, 0x7FFFFFFF));
-  return near[static_cast<size_t>(hn::GetLane(hn::MinOfLanes(di, first)))];
-#endif
-}
-
-// Groups of 8 in lanes that are not on the grid.
-struct OffGrid {
-  uint8_t lane[4 * kLanes];
-  uint8_t group[4 * kLanes];
-  size_t count = 0;
-
-  // Without a branch, which half of the time would be mispredicted.
-  HWY_INLINE void AddIf(bool off, size_t j, size_t k) {
-    lane[count] = static_cast<uint8_t>(j);
-    group[count] = static_cast<uint8_t>(k);
-    count += off;
-  }
-};
-
-// kLanes blocks: transposed, and what was found for them.
-template <class Sums>
-struct Blocks {
-  static constexpr size_t kN = Sums::kN;
-  HWY_ALIGN float x[kN * kLanes];
-  HWY_ALIGN float weights[kN * kLanes];
-  HWY_ALIGN uint64_t codes[kLanes];  // 2 bits per weight, before the grid
-  HWY_ALIGN int32_t number[kLanes];
-  HWY_ALIGN float scales[kLanes];       // 0 where nothing was found
-  HWY_ALIGN float refit[kLanes];        // 1 where a point is not what the split led to
-  HWY_ALIGN int32_t shifts[2][kLanes];  // of each half: 0 or 1
-  HWY_ALIGN int32_t points[kN / 8][kLanes];
-  bool found[kLanes];
-};
 
 // Levels of the split, at the places where the weights were before they were sorted.
 template <size_t kN>
@@ -123,16 +47,14 @@ HWY_INLINE void LevelCodes(const Sorted<kN>& sorted, const int32_t* number, uint
 }
 
 // The scales that fit the points of the grid best, where there is one.
-template <class Sums>
-HWY_INLINE void RefitScales(Blocks<Sums>* blocks) {
+template <size_t kN>
+HWY_INLINE void RefitScales(Blocks<kN>* blocks) {
   const DF df;
   const DI di;
   VF xq = hn::Zero(df);
   VF qq = xq;
-  for (size_t k = 0; k < Sums::kN / 8; ++k) {
-    const VI lowered = hn::Load(di, blocks->shifts[16 * k / Sums::kN]);
-    const VF shift = hn::IfThenElse(hn::RebindMask(df, hn::Eq(lowered, hn::Zero(di))),
-                                    hn::Set(df, kIQ1Delta), hn::Set(df, -kIQ1Delta));
+  for (size_t k = 0; k < kN / 8; ++k) {
+    const VF shift = Shift(blocks->shifts[16 * k / kN]);
     VI code = hn::Load(di, blocks->points[k]);
     for (size_t i = 8 * k; i < 8 * k + 8; ++i) {
       const VI level = hn::Sub(hn::And(code, hn::Set(di, 3)), hn::Set(di, 1));
@@ -149,48 +71,13 @@ HWY_INLINE void RefitScales(Blocks<Sums>* blocks) {
             blocks->scales);
 }
 
-// Takes the splits to the grid. x and weights: of the first block, not transposed.
-template <class Sums>
-HWY_INLINE void ToGrid(const Grid& grid, const float* x, const float* weights,
-                       Blocks<Sums>* blocks) {
-  constexpr size_t kN = Sums::kN;
-  OffGrid off;
-  for (size_t j = 0; j < kLanes; ++j) {
-    uint64_t code = blocks->found[j] ? blocks->codes[j] : 0;
-    int lowered = blocks->found[j] ? Sums::kLowered[blocks->number[j] & 3] : 0;
-    if (blocks->scales[j] < 0) {
-      blocks->scales[j] = -blocks->scales[j];
-      code = 0xAAAAAAAAAAAAAAAAu - code;  // level 2 for 0
-      lowered ^= kBothLowered;
-    }
-    blocks->shifts[0][j] = lowered & 1;
-    blocks->shifts[1][j] = lowered >> 1;
-    blocks->refit[j] = 0;
-    for (size_t k = 0; k < kN / 8; ++k) {
-      const uint32_t point = code >> (16 * k) & 0xFFFF;
-      blocks->points[k][j] = static_cast<int32_t>(point);
-      off.AddIf(grid.Find(point) < 0, j, k);
-      hwy::Prefetch(grid.Near(point).data());
-    }
-  }
-  for (size_t i = 0; i < off.count; ++i) {
-    const size_t j = off.lane[i];
-    const size_t k = off.group[i];
-    const size_t first = j * kN + 8 * k;
-    int32_t& point = blocks->points[k][j];
-    point = BestNear(grid, x + first, weights + first, kIQ1Values[blocks->shifts[16 * k / kN][j]],
-                     blocks->scales[j], static_cast<uint32_t>(point));
-    blocks->refit[j] = 1;
-  }
-}
-
 // Blocks first..first+kLanes of the superblock.
 template <class Sums>
 HWY_NOINLINE void FitLanes(const IQ1Type& type, const Grid& grid, size_t first,
                            IQ1Superblock* work) {
   constexpr size_t kN = Sums::kN;
   const DF df;
-  Blocks<Sums> blocks;
+  Blocks<kN> blocks;
   const float* x = work->x + first * kN;
   const float* weights = work->weights + first * kN;
   const float* rows[kLanes];
@@ -223,7 +110,7 @@ HWY_NOINLINE void FitLanes(const IQ1Type& type, const Grid& grid, size_t first,
     blocks.found[j] = blocks.number[j] >= 0 && std::isfinite(blocks.scales[j]);
     if (!blocks.found[j]) blocks.scales[j] = 0;
   }
-  ToGrid(grid, x, weights, &blocks);
+  ToGrid<Sums>(grid, x, weights, &blocks);
   RefitScales(&blocks);
   for (size_t j = 0; j < kLanes; ++j) {
     IQ1Fit& fit = work->fits[first + j];
