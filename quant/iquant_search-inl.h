@@ -17,6 +17,8 @@
 #define QUERN_QUANT_IQUANT_SEARCH_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <bit>
 #include <limits>
@@ -83,30 +85,35 @@ struct LevelCosts {
                     costs + k * kRow + kMargin * kGridLanes + level * (kGridLanes >> kUnit));
   }
 
-  // `values`: scale * (2*level + 1), Candidates::kRoom for each level. Returns in which candidates
-  // no level of the code costs more than those beside it.
+  // `values`: scale * (2*level + 1), kRoom for each level. Returns in which candidates no level of
+  // the code costs more than those beside it.
   HWY_INLINE auto Set(uint32_t code, const float* values, size_t room, const float* x,
-                      const float* roots) {
-    const GridFloat df;
+                      const float* roots, bool check) {
     constexpr size_t kWindow = Shape::kBits == 2 ? 3 : 2 * kContenderReach + 1;
+    const GridFloat df;
     auto nearest = hn::Eq(hn::Zero(df), hn::Zero(df));
+    GridFloats value[kWindow];
+    for (size_t i = 0; i < kWindow; ++i) value[i] = hn::LoadU(df, values + i * room);
     for (size_t k = 0; k < Shape::kGroup; ++k) {
       const GridFloats xk = hn::Set(df, x[k]);
       const GridFloats root = hn::Set(df, roots[k]);
       const size_t level = code >> (Shape::kBits * k) & (Shape::kLevels - 1);
-      const size_t first = Shape::kBits == 2 ? 0 : level;  // in values
-      float* to = costs + k * kRow + first * kGridLanes;
+      float* to = costs + k * kRow;
+      if constexpr (Shape::kBits == 3) {
+        to += level * kGridLanes;
+        for (size_t i = 0; i < kWindow; ++i) value[i] = hn::LoadU(df, values + (level + i) * room);
+      }
       GridFloats around[kWindow];
       for (size_t i = 0; i < kWindow; ++i) {
-        const GridFloats diff = hn::Sub(hn::LoadU(df, values + (first + i) * room), xk);
+        const GridFloats diff = hn::Sub(value[i], xk);
         around[i] = hn::Mul(hn::Mul(root, diff), diff);
         hn::Store(around[i], df, to + i * kGridLanes);
       }
-      if constexpr (Shape::kBits == 2) {
+      if constexpr (Shape::kBits == 3) {
+        nearest = hn::And(nearest, hn::Le(around[2], hn::Min(around[1], around[3])));
+      } else if (check) {
         const GridFloats own = hn::Load(df, to + level * kGridLanes);
         nearest = hn::And(nearest, hn::Le(own, hn::Min(hn::Min(around[0], around[1]), around[2])));
-      } else {
-        nearest = hn::And(nearest, hn::Le(around[2], hn::Min(around[1], around[3])));
       }
     }
     return nearest;
@@ -158,6 +165,7 @@ struct Candidates {
   static constexpr size_t kMax = 32;
   static constexpr size_t kRoom = kMax + kGridLanes;
   size_t count;
+  size_t reciprocal;  // 2^16 / count, rounded up: divides small numbers by multiplication
   HWY_ALIGN float inverse[kRoom];
   // Of levels: scale * (2*level + 1), and for 3 bits those in reach of them.
   HWY_ALIGN float values[(8 + 2 * kContenderReach) * kRoom];
@@ -195,6 +203,7 @@ HWY_INLINE void SetCandidates(const StepSpans& spans, float largest, Candidates&
   const GridFloat df;
   constexpr int kFirst = Shape::kBits == 2 ? 0 : -2;
   tried.count = spans.count;
+  tried.reciprocal = (65535 + spans.count) / spans.count;
   for (size_t v = 0; v < tried.count; v += kGridLanes) {
     const GridFloats inverse = hn::Div(hn::Load(df, spans.spans + v), hn::Set(df, largest));
     const GridFloats scale = hn::Div(hn::Set(df, 1.f), inverse);
@@ -254,6 +263,7 @@ inline Run* FindRuns(const Grid& grid, size_t groups, const Candidates& tried, R
     runs->contenders = grid.ContendersAt(static_cast<uint32_t>(tried.rounded[begins[i]]));
     runs->begin = begins[i];
     runs->end = begins[i + 1];
+    hwy::Prefetch(grid.Contenders(runs->contenders));
     runs += runs->contenders != 0;
   }
   return runs;
@@ -264,13 +274,14 @@ template <class Shape>
 HWY_INLINE void TakeToGrid(const GridBlock& block, const Run& run, size_t at,
                            LevelCosts<Shape>& costs, Candidates& tried) {
   const GridInt di;
-  const size_t g = at / tried.count;
-  const size_t c = at % tried.count;
+  const size_t g = at * tried.reciprocal >> 16;
+  const size_t c = at - g * tried.count;
   const size_t i = g * Shape::kGroup;
   const uint32_t code = static_cast<uint32_t>(tried.rounded[at]);
   const auto in_run = hn::FirstN(di, std::min(run.end - at, kGridLanes));
-  const auto nearest = hn::RebindMask(
-      di, costs.Set(code, tried.values + c, Candidates::kRoom, block.x + i, block.roots + i));
+  const auto nearest =
+      hn::RebindMask(di, costs.Set(code, tried.values + c, Candidates::kRoom, block.x + i,
+                                   block.roots + i, block.grid->data().shells > 1));
   const uint16_t* const list = block.grid->Contenders(run.contenders);
   if (list[0] != 0 && hn::AllFalse(di, hn::AndNot(nearest, in_run))) {
     const GridInts points = BestContender<Shape>(costs, list + 1, list[0]);

@@ -13,6 +13,7 @@
 #include <hwy/highway.h>
 
 #include "quant/codecs.h"
+#include "quant/iquant_decode-inl.h"
 #include "quant/iquant_first_fit-inl.h"
 #include "quant/iquant_prepare-inl.h"
 #include "quant/iquant_ref.h"
@@ -45,6 +46,14 @@ void FitBlocks(const GridInput& input, GridBlock* blocks, size_t count, GridFit*
   }
 }
 
+void Decode(const GridType& type, const uint8_t* blocks, float* weights, size_t count) {
+  if (CodesOf(type.grid).dimension == 8) {
+    DecodeGrid<Shape2>(type, blocks, weights, count);
+  } else {
+    DecodeGrid<Shape3>(type, blocks, weights, count);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace quern::quant
 HWY_AFTER_NAMESPACE();
@@ -54,6 +63,7 @@ namespace quern::quant {
 namespace {
 
 HWY_EXPORT(FitBlocks);
+HWY_EXPORT(Decode);
 
 void FitBlocksBest(const GridInput& input, GridBlock* blocks, size_t count, GridFit* fits) {
   HWY_DYNAMIC_DISPATCH(FitBlocks)(input, blocks, count, fits);
@@ -61,6 +71,11 @@ void FitBlocksBest(const GridInput& input, GridBlock* blocks, size_t count, Grid
 
 template <const GridType& kLayout>
 void Dequantize(const uint8_t* blocks, float* weights, size_t count) noexcept {
+  HWY_DYNAMIC_DISPATCH(Decode)(kLayout, blocks, weights, count);
+}
+
+template <const GridType& kLayout>
+void DequantizeReference(const uint8_t* blocks, float* weights, size_t count) noexcept {
   DequantizeGrid(kLayout, blocks, weights, count);
 }
 
@@ -83,7 +98,7 @@ constexpr Codec GridCodec(TensorType type, bool needs_imatrix) {
           Quantize<kSearch>,
           Dequantize<kLayout>,
           QuantizeReference<kSearch>,
-          Dequantize<kLayout>};
+          DequantizeReference<kLayout>};
 }
 
 }  // namespace
