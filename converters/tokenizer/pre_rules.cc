@@ -155,7 +155,6 @@ constexpr Pattern kAfmoeSet[] = {kAfmoeDigits, kAfmoeScripts, kDeepSeek3Words};
 constexpr Pattern kLagunaSet[] = {kLines, kQwen2};
 constexpr Pattern kExaoneMoeSet[] = {kExaoneMoe};
 constexpr Pattern kLinesSet[] = {kLines};
-constexpr Pattern kWhitespaceSet[] = {R"(\S++)"};
 
 constexpr PreRule kRules[] = {
     {.names = "default", .patterns = kDefaultSet},
@@ -180,7 +179,6 @@ constexpr PreRule kRules[] = {
      .raw_text = true, .escape_spaces = true, .whole_newlines = true},
     {.names = "sarvam-moe", .patterns = kLinesSet, .keep_spaces = true, .raw_text = true,
      .escape_spaces = true},
-    {.names = "whitespace", .patterns = kWhitespaceSet, .raw_text = true},
     {.names = "qwen2 deepseek-r1-qwen kormo f2llmv2 hunyuan solar-open grok-2",
      .patterns = kQwen2Set, .keep_spaces = true},
     {.names = "stablelm2 megrez", .patterns = kQwen2Set},

@@ -3,7 +3,7 @@
 // llama.cpp matches most patterns not on the text but on one byte per character: ASCII stays as it
 // is, other white space becomes a vertical tab, everything else the number of its class. \p{L},
 // \p{N}, \p{P}, \p{S}, \p{M} name those classes, \p{Han} the ideographs' blocks; \s, \d and \b know
-// ASCII only; "~" is no symbol. Patterns that name characters beyond ASCII see the characters, and
+// ASCII only. Patterns that name characters beyond ASCII see the characters, and
 // white space beyond ASCII as a vertical tab. (ggml-org/llama.cpp: src/unicode.cpp; its tables are
 // Unicode 15.1)
 // Immutable and thread-safe.

@@ -1,8 +1,8 @@
 // Token ids of a text by Hugging Face's own JavaScript tokenizer: the oracle of hf_encoder_test.cc.
 //   node hf_tokenizer_ids.mjs PACKAGES FOLDER TEXT_FILE [bare]
 // PACKAGES is a node_modules folder that has @huggingface/tokenizers, FOLDER has a tokenizer.json,
-// TEXT_FILE one JSON array of strings. `bare`: without begin and end tokens. Prints one JSON array of arrays of ids. Exit code 77: the
-// package is not there.
+// TEXT_FILE one JSON array of strings. `bare`: without begin and end tokens. Prints one JSON array
+// of arrays of ids. Exit code 77: the package is not there.
 import { readFileSync, existsSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 

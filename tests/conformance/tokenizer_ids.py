@@ -1,7 +1,7 @@
 """Token ids: quern tokenize against llama.cpp's own tokenizer and against Hugging Face's, on all of
 WikiText-2's test set and on texts made to be hard.
 
-    tokenizer_ids.py [real] [pre]      default: both
+    tokenizer_ids.py [real|pre [NAME...]]      default: both, all of them
 
 real: every tokenizer in shared/fixtures/tokenizers that convert supports.
 pre:  every value of tokenizer.ggml.pre that pre_rules.cc lists, with the vocabulary of GPT-2 (or, for
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-from common import ORACLE, QUERN, SHARED, SOURCE, Report, need_oracle, need_shared, quern
+from common import ORACLE, SHARED, SOURCE, Report, load, need_oracle, need_shared, quern
 from llama_vocab import Vocabulary
 
 need_shared()
@@ -28,21 +28,27 @@ MODULES = ORACLE.parents[3]
 CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256, "num_hidden_layers": 1,
           "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5,
           "max_position_embeddings": 2048, "rope_theta": 10000.0, "torch_dtype": "float32"}
-# name: (folder, files taken from it and their names here, vocab_size, difference to Hugging Face)
-NFC = "normalizes to NFC, which GGUF cannot say"
+# What llama.cpp and Hugging Face do not do alike; quern does as llama.cpp, since it tokenizes by GGUF.
+NFC = {"stress": "Hugging Face normalizes to NFC, which GGUF cannot say"}
+PREFIX = {"stress": "after a control token llama.cpp puts a space before the text, Hugging Face does not"}
+DIGITS = dict.fromkeys(("wiki", "stress"), "the JavaScript library isolates ASCII digits only, the Rust library all")
+SCORES = dict.fromkeys(("wiki", "stress"), "the conversion of a tokenizer.json has equal scores for all tokens")
+# name: (folder, files taken from it and their names here, vocab_size, texts known to differ)
 REAL = {
-    "llama2": ("llama-2-7b", ["tokenizer.model", "tokenizer_config.json", "tokenizer.json"], 32000, None),
-    "llama2-json": ("llama-2-7b", ["tokenizer.json", "tokenizer_config.json"], 32000, "all scores are equal in GGUF"),
-    "mistral": ("mistral-7b", ["tokenizer.model", "tokenizer_config.json", "tokenizer.json"], 32000, None),
-    "mistral-v2": ("mistral-7b", ["mistral_instruct_tokenizer_240216.model.v2"], 0, None),
-    "mistral-v3": ("mistral-7b", ["mistral_instruct_tokenizer_240323.model.v3"], 0, None),
-    "mistral-v7": ("mistral-7b", ["mistral_instruct_tokenizer_241114.model.v7"], 0, None),
-    "smollm2": ("smollm2", ["tokenizer.json", "tokenizer_config.json"], 49152, None),
+    "llama2": ("llama-2-7b", ["tokenizer.model", "tokenizer_config.json", "tokenizer.json"], 32000, PREFIX),
+    "llama2-json": ("llama-2-7b", ["tokenizer.json", "tokenizer_config.json"], 32000, SCORES),
+    "mistral": ("mistral-7b", ["tokenizer.model", "tokenizer_config.json", "tokenizer.json"], 32000, {}),
+    "vicuna": ("quant-configs/wizard-vicuna-30b-gptq", ["tokenizer.model", "tokenizer_config.json", "tokenizer.json"],
+               32000, PREFIX),
+    "mistral-v2": ("mistral-7b", ["mistral_instruct_tokenizer_240216.model.v2"], 32000, {}),
+    "mistral-v3": ("mistral-7b", ["mistral_instruct_tokenizer_240323.model.v3"], 32768, {}),
+    "mistral-v7": ("mistral-7b", ["mistral_instruct_tokenizer_241114.model.v7"], 32768, {}),
+    "smollm2": ("smollm2", ["tokenizer.json", "tokenizer_config.json"], 49153, DIGITS),
     "qwen3": ("qwen3", ["vocab.json", "merges.txt", "tokenizer_config.json"], 151936, NFC),
     "pythia": ("pythia-410m", ["tokenizer.json", "tokenizer_config.json"], 50304, NFC),
-    "phi2": ("phi-1.5-2", ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"], 51200, None),
-    "gpt2": ("gpt2", ["vocab.json", "merges.txt"], 50257, None),
-    "roberta": ("roberta", ["tokenizer.json", "tokenizer_config.json"], 50265, None),
+    "phi2": ("phi-1.5-2", ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"], 51200, {}),
+    "gpt2": ("gpt2", ["vocab.json", "merges.txt"], 50257, {}),
+    "roberta": ("roberta", ["tokenizer.json", "tokenizer_config.json"], 50265, {}),
 }
 MODEL_TYPES = {"qwen3": "qwen3", "gpt2": "gpt2", "roberta": "roberta", "phi2": "phi", "pythia": "gpt_neox"}
 
@@ -80,9 +86,10 @@ def tokenize(gguf, text, add_special, parse_special, folder):
 
 
 def first_difference(ours, theirs):
+    count = sum(a != b for a, b in zip(ours, theirs)) if len(ours) == len(theirs) else "unequal lengths,"
     for i, (a, b) in enumerate(zip(ours, theirs)):
         if a != b:
-            return f"at {i} of {len(ours)}/{len(theirs)}: {ours[max(0, i - 3):i + 6]} / {theirs[max(0, i - 3):i + 6]}"
+            return f"{count} differ, at {i} of {len(ours)}/{len(theirs)}: {ours[max(0, i - 3):i + 6]} / {theirs[max(0, i - 3):i + 6]}"
     return f"{len(ours)} / {len(theirs)} ids"
 
 
@@ -105,6 +112,8 @@ class Comparison:
 
 def hugging_face(folder, texts):
     """Ids without begin and end tokens; none where the package or the file is not there."""
+    if (folder / "vocab.json").exists() and not (folder / "tokenizer.json").exists():
+        load("families").synth_tokenizer_json(str(folder))
     if not (folder / "tokenizer.json").exists():
         return None
     path = folder / "texts.json"
@@ -119,7 +128,8 @@ def build(name, folder):
     folder.mkdir()
     for file in files:
         target = "tokenizer.model" if ".model" in file else file
-        shutil.copy(TOKENIZERS / source / file, folder / target)
+        if (TOKENIZERS / source / file).exists():
+            shutil.copy(TOKENIZERS / source / file, folder / target)
     config = dict(CONFIG, model_type=MODEL_TYPES.get(name, "llama"))
     if size:
         config["vocab_size"] = size
@@ -129,9 +139,9 @@ def build(name, folder):
     return gguf, known
 
 
-def real(report, folder, wiki):
+def real(report, folder, wiki, names):
     stress = "\n".join(STRESS)
-    for name in REAL:
+    for name in names or REAL:
         gguf, known = build(name, folder / name)
         comparison = Comparison(report, name)
         llama = Vocabulary(gguf)
@@ -143,7 +153,7 @@ def real(report, folder, wiki):
         for what, text, theirs in zip(("wiki", "stress"), (wiki.decode(), stress),
                                       hugging_face(folder / name, [wiki.decode(), stress]) or []):
             ours = tokenize(gguf, text.encode(), False, True, folder)
-            comparison.check(f"{what} = Hugging Face", ours, theirs, known if what == "stress" else None)
+            comparison.check(f"{what} = Hugging Face", ours, theirs, known.get(what))
         comparison.end()
 
 
@@ -189,11 +199,13 @@ def vocabulary(raw):
             "tokenizer.ggml.eos_token_id": 2}
 
 
-def pre(report, folder, wiki):
+def pre(report, folder, wiki, names):
     stress = "\n".join(STRESS).encode()
     vocabularies = {raw: vocabulary(raw) for raw in (False, True)}
     gguf = folder / "pre.gguf"
     for name, raw in pre_names():
+        if names and name not in names:
+            continue
         gguf.write_bytes(gguf_bytes({"general.architecture": b"llama", "tokenizer.ggml.model": b"gpt2",
                                      "tokenizer.ggml.pre": name.encode(), **vocabularies[raw]}))
         comparison = Comparison(report, "pre " + name)
@@ -215,8 +227,8 @@ def main():
     report = Report()
     wiki = WIKI.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        for part in sys.argv[1:] or ["real", "pre"]:
-            {"real": real, "pre": pre}[part](report, pathlib.Path(folder), wiki)
+        for part in sys.argv[1:2] or ["real", "pre"]:
+            {"real": real, "pre": pre}[part](report, pathlib.Path(folder), wiki, sys.argv[2:])
     report.end()
 
 
