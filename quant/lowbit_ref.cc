@@ -26,6 +26,10 @@ int RoundToTrit(float value) { return 1 + (value >= 0.5f) - (value <= -0.5f); }
 
 // The largest e with 2^e <= value as float sees log2: just below a power of two, log2 rounds up.
 int FloorLog2(float value) {
+  // Only the last 2^6 mantissas can be that close: a float has 17 bits behind the point or more.
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const bool normal = bits >= 0x00800000;
+  if (normal && (bits & 0x007FFFFF) < 0x007FFF00) return static_cast<int>(bits >> 23) - 127;
   return static_cast<int>(std::floor(static_cast<float>(std::log2(static_cast<double>(value)))));
 }
 
