@@ -185,19 +185,19 @@ void StoredValues(const IQ1Superblock& work, float* q, float* wq) {
   }
 }
 
-// As DequantizeGrid.
+// As DequantizeGrid. kScaled: groups of 8 that share a scale.
+template <size_t kScaled>
 HWY_INLINE void Decode(const GridType& type, const uint8_t* blocks, float* weights, size_t count) {
   const DF df;
   const DI di;
   const uint16_t* codes = CodesOf(type.grid).codes.data();
   const VI one = hn::Set(di, 1);
-  const size_t scaled = type.scaled / 8;
   GridQuants quants;
   for (size_t done = 0; done < count; done += kSuperblock, blocks += type.bytes) {
     type.unpack(blocks, &quants);
     const float d = F16ToF32(quants.d);
     for (size_t g = 0; g < kSuperblock / 8; ++g, weights += 8) {
-      const float level = type.offset + type.step * quants.scale[g / scaled];
+      const float level = type.offset + type.step * quants.scale[g / kScaled];
       const VF scale = hn::Set(df, d * level * type.factor);
       const VF shift = hn::Set(df, quants.lowered[g] ? -type.shift : type.shift);
       const VI code = hn::Set(di, codes[quants.index[g]]);
@@ -214,11 +214,11 @@ HWY_INLINE void Decode(const GridType& type, const uint8_t* blocks, float* weigh
 }  // namespace iq1
 
 void DecodeIQ1S(const uint8_t* blocks, float* weights, size_t count) {
-  iq1::Decode(kIQ1SLayout, blocks, weights, count);
+  iq1::Decode<4>(kIQ1SLayout, blocks, weights, count);
 }
 
 void DecodeIQ1M(const uint8_t* blocks, float* weights, size_t count) {
-  iq1::Decode(kIQ1MLayout, blocks, weights, count);
+  iq1::Decode<2>(kIQ1MLayout, blocks, weights, count);
 }
 
 void FitIQ1S(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
