@@ -352,9 +352,8 @@ struct BestSplit {
   }
 };
 
-// A little less, as the reciprocal is good to 11 bits, than the best score of some splits about
-// where the best one is when there are as many weights below zero as above; 0 where it cannot be
-// told.
+// A little less than the best score of some splits about where the best one is when there are as
+// many weights below zero as above; 0 where it cannot be told.
 template <class Sums>
 HWY_NOINLINE VF GoodScore(const Sums& sums) {
   constexpr size_t kHalf = Sums::kN / 2;
@@ -366,13 +365,12 @@ HWY_NOINLINE VF GoodScore(const Sums& sums) {
     for (size_t high = kHalf; high < Sums::kN; high += kStep) {
       const auto all = row.At(high);
       for (size_t s = 0; s < Sums::kShifts; ++s) {
-        const VF square = hn::Mul(all.xq[s], all.xq[s]);
-        const VF score = hn::Mul(square, hn::ApproximateReciprocal(all.qq[s]));
+        const VF score = hn::Div(hn::Mul(all.xq[s], all.xq[s]), all.qq[s]);
         best = hn::IfThenElse(hn::Gt(score, best), score, best);
       }
     }
   }
-  return hn::Mul(best, hn::Set(df, 1 - 0x1p-9f));
+  return hn::Mul(best, hn::Set(df, 1 - 0x1p-15f));
 }
 
 template <class Sums>
