@@ -18,7 +18,7 @@ extern const Codec kIQ1SCodec, kIQ1MCodec;
 extern const Codec kIQ2XXSCodec, kIQ2XSCodec, kIQ2SCodec, kIQ3XXSCodec, kIQ3SCodec;
 // nonlinear_{ref,simd}.cc
 extern const Codec kIQ4NLCodec, kIQ4XSCodec;
-// lowbit_ref.cc
+// lowbit_{ref,simd}.cc
 extern const Codec kTQ1_0Codec, kTQ2_0Codec, kMXFP4Codec, kNVFP4Codec, kQ1_0Codec, kQ2_0Codec,
     kQ8_1Codec, kQ8_KCodec;
 

@@ -185,7 +185,41 @@ void StoredValues(const IQ1Superblock& work, float* q, float* wq) {
   }
 }
 
+// As DequantizeGrid. kScaled: groups of 8 that share a scale.
+template <size_t kScaled>
+HWY_INLINE void Decode(const GridType& type, const uint8_t* blocks, float* weights, size_t count) {
+  const DF df;
+  const DI di;
+  const uint16_t* codes = CodesOf(type.grid).codes.data();
+  const VI one = hn::Set(di, 1);
+  GridQuants quants;
+  for (size_t done = 0; done < count; done += kSuperblock, blocks += type.bytes) {
+    type.unpack(blocks, &quants);
+    const float d = F16ToF32(quants.d);
+    for (size_t g = 0; g < kSuperblock / 8; ++g, weights += 8) {
+      const float level = type.offset + type.step * quants.scale[g / kScaled];
+      const VF scale = hn::Set(df, d * level * type.factor);
+      const VF shift = hn::Set(df, quants.lowered[g] ? -type.shift : type.shift);
+      const VI code = hn::Set(di, codes[quants.index[g]]);
+      for (size_t i = 0; i < 8; i += kLanes) {
+        const VI place = hn::Iota(di, static_cast<int32_t>(i));
+        const VI levels = hn::And(hn::Shr(code, hn::Add(place, place)), hn::Set(di, 3));
+        const VF value = hn::Add(hn::ConvertTo(df, hn::Sub(levels, one)), shift);
+        hn::StoreU(hn::Mul(scale, value), df, weights + i);
+      }
+    }
+  }
+}
+
 }  // namespace iq1
+
+void DecodeIQ1S(const uint8_t* blocks, float* weights, size_t count) {
+  iq1::Decode<4>(kIQ1SLayout, blocks, weights, count);
+}
+
+void DecodeIQ1M(const uint8_t* blocks, float* weights, size_t count) {
+  iq1::Decode<2>(kIQ1MLayout, blocks, weights, count);
+}
 
 void FitIQ1S(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
   iq1::Fit<iq1::SumsS>(type, grid, work, count);
@@ -228,6 +262,8 @@ namespace {
 HWY_EXPORT(FitIQ1S);
 HWY_EXPORT(FitIQ1M);
 HWY_EXPORT(RefitIQ1M);
+HWY_EXPORT(DecodeIQ1S);
+HWY_EXPORT(DecodeIQ1M);
 
 void FitS(const IQ1Type& type, const Grid& grid, IQ1Superblock* work, size_t count) {
   HWY_DYNAMIC_DISPATCH(FitIQ1S)(type, grid, work, count);
@@ -245,28 +281,32 @@ void Quantize(const float* weights, uint8_t* blocks, size_t rows, size_t columns
   QuantizeIQ1(kType, kSearch, weights, blocks, rows, columns, imatrix);
 }
 
-template <const GridType& kLayout>
-void Dequantize(const uint8_t* blocks, float* weights, size_t count) noexcept {
-  DequantizeGrid(kLayout, blocks, weights, count);
+void DequantizeS(const uint8_t* blocks, float* weights, size_t count) noexcept {
+  HWY_DYNAMIC_DISPATCH(DecodeIQ1S)(blocks, weights, count);
+}
+void DequantizeM(const uint8_t* blocks, float* weights, size_t count) noexcept {
+  HWY_DYNAMIC_DISPATCH(DecodeIQ1M)(blocks, weights, count);
 }
 
-template <const IQ1Type& kType, const IQ1Search& kSearch, const IQ1Search& kReference,
-          const GridType& kLayout>
-constexpr Codec IQ1Codec(TensorType type, bool needs_imatrix) {
-  return {type,
-          needs_imatrix,
-          Quantize<kType, kSearch>,
-          Dequantize<kLayout>,
-          Quantize<kType, kReference>,
-          Dequantize<kLayout>};
+template <const GridType& kLayout>
+void DequantizeReference(const uint8_t* blocks, float* weights, size_t count) noexcept {
+  DequantizeGrid(kLayout, blocks, weights, count);
 }
 
 }  // namespace
 
-constinit const Codec kIQ1SCodec =
-    IQ1Codec<kIQ1SType, kSearchS, kIQ1SReference, kIQ1SLayout>(TensorType::kIQ1_S, true);
-constinit const Codec kIQ1MCodec =
-    IQ1Codec<kIQ1MType, kSearchM, kIQ1MReference, kIQ1MLayout>(TensorType::kIQ1_M, false);
+constinit const Codec kIQ1SCodec = {TensorType::kIQ1_S,
+                                    true,
+                                    Quantize<kIQ1SType, kSearchS>,
+                                    DequantizeS,
+                                    Quantize<kIQ1SType, kIQ1SReference>,
+                                    DequantizeReference<kIQ1SLayout>};
+constinit const Codec kIQ1MCodec = {TensorType::kIQ1_M,
+                                    false,
+                                    Quantize<kIQ1MType, kSearchM>,
+                                    DequantizeM,
+                                    Quantize<kIQ1MType, kIQ1MReference>,
+                                    DequantizeReference<kIQ1MLayout>};
 
 }  // namespace quern::quant
 #endif  // HWY_ONCE

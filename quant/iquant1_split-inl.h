@@ -107,6 +107,21 @@ struct Sorted {
   HWY_ALIGN int32_t places[kN * kLanes];  // in the block
 };
 
+HWY_INLINE void PutInOrder(hn::Vec<DD>& low, hn::Vec<DD>& high) {
+  const auto smaller = hn::Min(low, high);
+  high = hn::Max(low, high);
+  low = smaller;
+}
+
+// kDoubles blocks. Unrolled, so that most keys stay in registers.
+template <size_t kN, size_t... c>
+HWY_INLINE void SortKeys(double* keys, std::index_sequence<c...>) {
+  hn::Vec<DD> v[kN];
+  for (size_t i = 0; i < kN; ++i) v[i] = hn::Load(DD(), keys + i * kLanes);
+  (PutInOrder(v[kComparators<kN>[c].low], v[kComparators<kN>[c].high]), ...);
+  for (size_t i = 0; i < kN; ++i) hn::Store(v[i], DD(), keys + i * kLanes);
+}
+
 // Sorts x. No weight is NaN or infinite.
 template <size_t kN>
 HWY_NOINLINE void Sort(const float* x, const float* weights, Sorted<kN>* sorted) {
@@ -122,13 +137,8 @@ HWY_NOINLINE void Sort(const float* x, const float* weights, Sorted<kN>* sorted)
       hn::Store(hn::BitCast(dd, hn::Or(hn::BitCast(du64, value), place)), dd, keys + l);
     }
   }
-  for (const Comparator c : kComparators<kN>) {
-    for (size_t l = 0; l < kLanes; l += kDoubles) {
-      const auto a = hn::Load(dd, keys + c.low * kLanes + l);
-      const auto b = hn::Load(dd, keys + c.high * kLanes + l);
-      hn::Store(hn::Min(a, b), dd, keys + c.low * kLanes + l);
-      hn::Store(hn::Max(a, b), dd, keys + c.high * kLanes + l);
-    }
+  for (size_t l = 0; l < kLanes; l += kDoubles) {
+    SortKeys<kN>(keys + l, std::make_index_sequence<kComparators<kN>.size()>());
   }
   const DI di;
   const auto mask = hn::Set(du64, kN - 1);
@@ -342,9 +352,8 @@ struct BestSplit {
   }
 };
 
-// A little less, as the reciprocal is good to 11 bits, than the best score of some splits about
-// where the best one is when there are as many weights below zero as above; 0 where it cannot be
-// told.
+// A little less than the best score of some splits about where the best one is when there are as
+// many weights below zero as above; 0 where it cannot be told.
 template <class Sums>
 HWY_NOINLINE VF GoodScore(const Sums& sums) {
   constexpr size_t kHalf = Sums::kN / 2;
@@ -356,13 +365,12 @@ HWY_NOINLINE VF GoodScore(const Sums& sums) {
     for (size_t high = kHalf; high < Sums::kN; high += kStep) {
       const auto all = row.At(high);
       for (size_t s = 0; s < Sums::kShifts; ++s) {
-        const VF square = hn::Mul(all.xq[s], all.xq[s]);
-        const VF score = hn::Mul(square, hn::ApproximateReciprocal(all.qq[s]));
+        const VF score = hn::Div(hn::Mul(all.xq[s], all.xq[s]), all.qq[s]);
         best = hn::IfThenElse(hn::Gt(score, best), score, best);
       }
     }
   }
-  return hn::Mul(best, hn::Set(df, 1 - 0x1p-9f));
+  return hn::Mul(best, hn::Set(df, 1 - 0x1p-15f));
 }
 
 template <class Sums>

@@ -50,25 +50,56 @@ namespace quern::quant {
 //       4  256 qs      int8
 //     260   32 bsums   int16, sums of 16 quants
 
-void QuantizeTQ1_0(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                   const float* imatrix) noexcept;
-void QuantizeTQ2_0(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                   const float* imatrix) noexcept;
-void QuantizeQ1_0(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                  const float* imatrix) noexcept;
-void QuantizeQ2_0(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                  const float* imatrix) noexcept;
-void QuantizeMXFP4(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                   const float* imatrix) noexcept;
-void QuantizeNVFP4(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                   const float* imatrix) noexcept;
+inline constexpr size_t kTernary = 256;
+inline constexpr size_t kTQ1Bytes = 54;
+inline constexpr size_t kTQ2Bytes = 66;
+inline constexpr size_t kQ1Weights = 128;
+inline constexpr size_t kQ2Weights = 64;
+inline constexpr size_t kBitBytes = 18;  // Q1_0 and Q2_0
+inline constexpr size_t kMxBytes = 17;
+inline constexpr size_t kNvWeights = 64;
+inline constexpr size_t kNvBlock = 16;
+inline constexpr size_t kNvBytes = 36;
 
-void DequantizeTQ1_0(const uint8_t* blocks, float* weights, size_t count) noexcept;
-void DequantizeTQ2_0(const uint8_t* blocks, float* weights, size_t count) noexcept;
-void DequantizeQ1_0(const uint8_t* blocks, float* weights, size_t count) noexcept;
-void DequantizeQ2_0(const uint8_t* blocks, float* weights, size_t count) noexcept;
-void DequantizeMXFP4(const uint8_t* blocks, float* weights, size_t count) noexcept;
-void DequantizeNVFP4(const uint8_t* blocks, float* weights, size_t count) noexcept;
+// Where the trits of the 52 bytes of TQ1_0 are: byte m of a run has weights first + m + bytes*n.
+struct TritRun {
+  size_t byte;
+  size_t bytes;
+  size_t first;
+  size_t trits;  // per byte
+};
+inline constexpr TritRun kTritRuns[] = {{0, 32, 0, 5}, {32, 16, 160, 5}, {48, 4, 240, 4}};
+
+// The inverse of a scale; 0 where it would not be finite, since every quant is 0 then.
+float InverseOfScale(float scale) noexcept;
+// 2^(e-128): half the scale that E8M0 stands for, since E2M1 is doubled.
+float HalfE8M0(uint8_t e) noexcept;
+// For the largest weight of a block. Below 2^-125 the exponent wraps around, as in ggml.
+uint8_t ExponentMXFP4(float largest) noexcept;
+// Half the value of an unsigned float of 4 + 3 bits.
+float HalfUE4M3(uint8_t code) noexcept;
+// Half up in the mantissa; limited to 448.
+uint8_t ToUE4M3(float value) noexcept;
+
+void QuantizeTQ1_0Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                            const float* imatrix) noexcept;
+void QuantizeTQ2_0Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                            const float* imatrix) noexcept;
+void QuantizeQ1_0Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                           const float* imatrix) noexcept;
+void QuantizeQ2_0Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                           const float* imatrix) noexcept;
+void QuantizeMXFP4Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                            const float* imatrix) noexcept;
+void QuantizeNVFP4Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                            const float* imatrix) noexcept;
+
+void DequantizeTQ1_0Reference(const uint8_t* blocks, float* weights, size_t count) noexcept;
+void DequantizeTQ2_0Reference(const uint8_t* blocks, float* weights, size_t count) noexcept;
+void DequantizeQ1_0Reference(const uint8_t* blocks, float* weights, size_t count) noexcept;
+void DequantizeQ2_0Reference(const uint8_t* blocks, float* weights, size_t count) noexcept;
+void DequantizeMXFP4Reference(const uint8_t* blocks, float* weights, size_t count) noexcept;
+void DequantizeNVFP4Reference(const uint8_t* blocks, float* weights, size_t count) noexcept;
 void DequantizeQ8_1(const uint8_t* blocks, float* weights, size_t count) noexcept;
 void DequantizeQ8_K(const uint8_t* blocks, float* weights, size_t count) noexcept;
 

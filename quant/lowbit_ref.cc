@@ -9,16 +9,6 @@
 namespace quern::quant {
 namespace {
 
-constexpr size_t kTernary = 256;
-constexpr size_t kTQ1Bytes = 54;
-constexpr size_t kTQ2Bytes = 66;
-constexpr size_t kQ1Weights = 128;
-constexpr size_t kQ2Weights = 64;
-constexpr size_t kBitBytes = 18;  // Q1_0 and Q2_0
-constexpr size_t kMxBytes = 17;
-constexpr size_t kNvWeights = 64;
-constexpr size_t kNvBlock = 16;
-constexpr size_t kNvBytes = 36;
 constexpr size_t kQ8_1Bytes = 36;
 constexpr size_t kQ8KBytes = 292;
 
@@ -31,60 +21,16 @@ float LargestMagnitude(const float* x, size_t n) {
   return largest;
 }
 
-// The inverse of a scale; 0 where it would not be finite, since every quant is 0 then.
-float Inverse(float scale) {
-  const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
-  return std::isfinite(inverse) ? inverse : 0.0f;
-}
-
 // Half away from zero, of |value| < 1.5; NaN is 0.
 int RoundToTrit(float value) { return 1 + (value >= 0.5f) - (value <= -0.5f); }
 
-// Where the trits of the 52 bytes of TQ1_0 are: byte m of a run has weights first + m + stride*n.
-struct TritRun {
-  size_t byte;
-  size_t bytes;
-  size_t first;
-  size_t trits;  // per byte
-};
-constexpr TritRun kTritRuns[] = {{0, 32, 0, 5}, {32, 16, 160, 5}, {48, 4, 240, 4}};
-
 // The largest e with 2^e <= value as float sees log2: just below a power of two, log2 rounds up.
 int FloorLog2(float value) {
+  // Only the last 2^6 mantissas can be that close: a float has 17 bits behind the point or more.
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const bool normal = bits >= 0x00800000;
+  if (normal && (bits & 0x007FFFFF) < 0x007FFF00) return static_cast<int>(bits >> 23) - 127;
   return static_cast<int>(std::floor(static_cast<float>(std::log2(static_cast<double>(value)))));
-}
-
-// 2^(e-128): half the scale that E8M0 stands for, since E2M1 is doubled.
-float HalfE8M0(uint8_t e) {
-  const uint32_t bits = e < 2 ? 0x00200000u << e : (uint32_t{e} - 1) << 23;
-  return std::bit_cast<float>(bits);
-}
-
-// Half the value of an unsigned float of 4 + 3 bits.
-float HalfUE4M3(uint8_t code) {
-  if (code == 0 || code == 127) return 0;
-  const int exponent = code >> 3 & 15;
-  const float mantissa = static_cast<float>(code & 7);
-  const float value =
-      exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(1.0f + mantissa / 8.0f, exponent - 7);
-  return value * 0.5f;
-}
-
-// Half up in the mantissa; limited to 448.
-uint8_t ToUE4M3(float value) {
-  constexpr uint8_t kLargest = 126;
-  if (!(value > 0)) return 0;
-  const uint32_t bits = std::bit_cast<uint32_t>(std::min(value, 448.0f));
-  int exponent = static_cast<int>(bits >> 23) - 127 + 7;
-  if (exponent <= 0) return static_cast<uint8_t>(std::min(7, static_cast<int>(value * 512 + 0.5f)));
-  if (exponent >= 15) return kLargest;
-  uint32_t mantissa = (bits >> 20 & 7) + (bits >> 19 & 1);
-  if (mantissa > 7) {
-    mantissa = 0;
-    ++exponent;
-  }
-  return exponent >= 15 ? kLargest
-                        : static_cast<uint8_t>(exponent << 3 | static_cast<int>(mantissa));
 }
 
 // The nearest value, the first of several. A value of the other sign is never nearer than zero, so
@@ -118,12 +64,52 @@ void DequantizeE2M1(const uint8_t* qs, size_t n, float scale, float* weights) {
 
 }  // namespace
 
-void QuantizeTQ1_0(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                   const float* /*imatrix*/) noexcept {
+float InverseOfScale(float scale) noexcept {
+  const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
+  return std::isfinite(inverse) ? inverse : 0.0f;
+}
+
+float HalfE8M0(uint8_t e) noexcept {
+  const uint32_t bits = e < 2 ? 0x00200000u << e : (uint32_t{e} - 1) << 23;
+  return std::bit_cast<float>(bits);
+}
+
+float HalfUE4M3(uint8_t code) noexcept {
+  if (code == 0 || code == 127) return 0;
+  const int exponent = code >> 3 & 15;
+  const float mantissa = static_cast<float>(code & 7);
+  const float value =
+      exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(1.0f + mantissa / 8.0f, exponent - 7);
+  return value * 0.5f;
+}
+
+uint8_t ToUE4M3(float value) noexcept {
+  constexpr uint8_t kLargest = 126;
+  if (!(value > 0)) return 0;
+  const uint32_t bits = std::bit_cast<uint32_t>(std::min(value, 448.0f));
+  int exponent = static_cast<int>(bits >> 23) - 127 + 7;
+  if (exponent <= 0) return static_cast<uint8_t>(std::min(7, static_cast<int>(value * 512 + 0.5f)));
+  if (exponent >= 15) return kLargest;
+  uint32_t mantissa = (bits >> 20 & 7) + (bits >> 19 & 1);
+  if (mantissa > 7) {
+    mantissa = 0;
+    ++exponent;
+  }
+  return exponent >= 15 ? kLargest
+                        : static_cast<uint8_t>(exponent << 3 | static_cast<int>(mantissa));
+}
+
+uint8_t ExponentMXFP4(float largest) noexcept {
+  const int exponent = largest > 0 && std::isfinite(largest) ? FloorLog2(largest) - 2 + 127 : 0;
+  return static_cast<uint8_t>(exponent);
+}
+
+void QuantizeTQ1_0Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                            const float* /*imatrix*/) noexcept {
   for (size_t i = 0; i < rows * columns; i += kTernary, blocks += kTQ1Bytes) {
     const float* x = weights + i;
     const float scale = LargestMagnitude(x, kTernary);
-    const float inverse = Inverse(scale);
+    const float inverse = InverseOfScale(scale);
     for (const TritRun& run : kTritRuns) {
       for (size_t m = 0; m < run.bytes; ++m) {
         int value = 0;
@@ -138,7 +124,7 @@ void QuantizeTQ1_0(const float* weights, uint8_t* blocks, size_t rows, size_t co
   }
 }
 
-void DequantizeTQ1_0(const uint8_t* blocks, float* weights, size_t count) noexcept {
+void DequantizeTQ1_0Reference(const uint8_t* blocks, float* weights, size_t count) noexcept {
   for (size_t i = 0; i < count; i += kTernary, blocks += kTQ1Bytes) {
     const float scale = F16ToF32(Load16(blocks + 52));
     for (const TritRun& run : kTritRuns) {
@@ -154,11 +140,11 @@ void DequantizeTQ1_0(const uint8_t* blocks, float* weights, size_t count) noexce
   }
 }
 
-void QuantizeTQ2_0(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                   const float* /*imatrix*/) noexcept {
+void QuantizeTQ2_0Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                            const float* /*imatrix*/) noexcept {
   for (size_t i = 0; i < rows * columns; i += kTernary, blocks += kTQ2Bytes) {
     const float scale = LargestMagnitude(weights + i, kTernary);
-    const float inverse = Inverse(scale);
+    const float inverse = InverseOfScale(scale);
     for (size_t j = 0; j < 64; ++j) {
       const float* x = weights + i + j / 32 * 128 + j % 32;
       int bits = 0;
@@ -169,7 +155,7 @@ void QuantizeTQ2_0(const float* weights, uint8_t* blocks, size_t rows, size_t co
   }
 }
 
-void DequantizeTQ2_0(const uint8_t* blocks, float* weights, size_t count) noexcept {
+void DequantizeTQ2_0Reference(const uint8_t* blocks, float* weights, size_t count) noexcept {
   for (size_t i = 0; i < count; i += kTernary, blocks += kTQ2Bytes) {
     const float scale = F16ToF32(Load16(blocks + 64));
     for (size_t j = 0; j < kTernary; ++j) {
@@ -179,8 +165,8 @@ void DequantizeTQ2_0(const uint8_t* blocks, float* weights, size_t count) noexce
   }
 }
 
-void QuantizeQ1_0(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                  const float* /*imatrix*/) noexcept {
+void QuantizeQ1_0Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                           const float* /*imatrix*/) noexcept {
   for (size_t i = 0; i < rows * columns; i += kQ1Weights, blocks += kBitBytes) {
     const float* x = weights + i;
     float sum = 0;
@@ -194,7 +180,7 @@ void QuantizeQ1_0(const float* weights, uint8_t* blocks, size_t rows, size_t col
   }
 }
 
-void DequantizeQ1_0(const uint8_t* blocks, float* weights, size_t count) noexcept {
+void DequantizeQ1_0Reference(const uint8_t* blocks, float* weights, size_t count) noexcept {
   for (size_t i = 0; i < count; i += kQ1Weights, blocks += kBitBytes) {
     const float scale = F16ToF32(Load16(blocks));
     for (size_t j = 0; j < kQ1Weights; ++j) {
@@ -203,8 +189,8 @@ void DequantizeQ1_0(const uint8_t* blocks, float* weights, size_t count) noexcep
   }
 }
 
-void QuantizeQ2_0(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                  const float* /*imatrix*/) noexcept {
+void QuantizeQ2_0Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                           const float* /*imatrix*/) noexcept {
   for (size_t i = 0; i < rows * columns; i += kQ2Weights, blocks += kBitBytes) {
     const float* x = weights + i;
     const float scale = LargestMagnitude(x, kQ2Weights);
@@ -223,7 +209,7 @@ void QuantizeQ2_0(const float* weights, uint8_t* blocks, size_t rows, size_t col
   }
 }
 
-void DequantizeQ2_0(const uint8_t* blocks, float* weights, size_t count) noexcept {
+void DequantizeQ2_0Reference(const uint8_t* blocks, float* weights, size_t count) noexcept {
   for (size_t i = 0; i < count; i += kQ2Weights, blocks += kBitBytes) {
     const float scale = F16ToF32(Load16(blocks));
     for (size_t j = 0; j < kQ2Weights; ++j) {
@@ -233,25 +219,23 @@ void DequantizeQ2_0(const uint8_t* blocks, float* weights, size_t count) noexcep
   }
 }
 
-void QuantizeMXFP4(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                   const float* /*imatrix*/) noexcept {
+void QuantizeMXFP4Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                            const float* /*imatrix*/) noexcept {
   for (size_t i = 0; i < rows * columns; i += kBlock, blocks += kMxBytes) {
     const float largest = LargestMagnitude(weights + i, kBlock);
-    // Below 2^-125 the exponent wraps around, as in ggml.
-    const int exponent = largest > 0 && std::isfinite(largest) ? FloorLog2(largest) - 2 + 127 : 0;
-    blocks[0] = static_cast<uint8_t>(exponent);
+    blocks[0] = ExponentMXFP4(largest);
     QuantizeE2M1(weights + i, kBlock / 2, HalfE8M0(blocks[0]), blocks + 1);
   }
 }
 
-void DequantizeMXFP4(const uint8_t* blocks, float* weights, size_t count) noexcept {
+void DequantizeMXFP4Reference(const uint8_t* blocks, float* weights, size_t count) noexcept {
   for (size_t i = 0; i < count; i += kBlock, blocks += kMxBytes) {
     DequantizeE2M1(blocks + 1, kBlock / 2, HalfE8M0(blocks[0]), weights + i);
   }
 }
 
-void QuantizeNVFP4(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
-                   const float* /*imatrix*/) noexcept {
+void QuantizeNVFP4Reference(const float* weights, uint8_t* blocks, size_t rows, size_t columns,
+                            const float* /*imatrix*/) noexcept {
   for (size_t i = 0; i < rows * columns; i += kNvWeights, blocks += kNvBytes) {
     for (size_t b = 0; b < 4; ++b) {
       const float* x = weights + i + kNvBlock * b;
@@ -261,7 +245,7 @@ void QuantizeNVFP4(const float* weights, uint8_t* blocks, size_t rows, size_t co
   }
 }
 
-void DequantizeNVFP4(const uint8_t* blocks, float* weights, size_t count) noexcept {
+void DequantizeNVFP4Reference(const uint8_t* blocks, float* weights, size_t count) noexcept {
   for (size_t i = 0; i < count; i += kNvWeights, blocks += kNvBytes) {
     for (size_t b = 0; b < 4; ++b) {
       DequantizeE2M1(blocks + 4 + 8 * b, kNvBlock / 2, HalfUE4M3(blocks[b]),
@@ -289,22 +273,10 @@ void DequantizeQ8_K(const uint8_t* blocks, float* weights, size_t count) noexcep
   }
 }
 
-namespace {
-
-// One implementation serves as both: elementwise loops, which compilers make vectors of.
-constexpr Codec LowBitCodec(TensorType type, QuantizeFn quantize, DequantizeFn dequantize) {
-  return {type, false, quantize, dequantize, quantize, dequantize};
-}
-
-}  // namespace
-
-constinit const Codec kTQ1_0Codec = LowBitCodec(TensorType::kTQ1_0, QuantizeTQ1_0, DequantizeTQ1_0);
-constinit const Codec kTQ2_0Codec = LowBitCodec(TensorType::kTQ2_0, QuantizeTQ2_0, DequantizeTQ2_0);
-constinit const Codec kQ1_0Codec = LowBitCodec(TensorType::kQ1_0, QuantizeQ1_0, DequantizeQ1_0);
-constinit const Codec kQ2_0Codec = LowBitCodec(TensorType::kQ2_0, QuantizeQ2_0, DequantizeQ2_0);
-constinit const Codec kMXFP4Codec = LowBitCodec(TensorType::kMXFP4, QuantizeMXFP4, DequantizeMXFP4);
-constinit const Codec kNVFP4Codec = LowBitCodec(TensorType::kNVFP4, QuantizeNVFP4, DequantizeNVFP4);
-constinit const Codec kQ8_1Codec = LowBitCodec(TensorType::kQ8_1, nullptr, DequantizeQ8_1);
-constinit const Codec kQ8_KCodec = LowBitCodec(TensorType::kQ8_K, nullptr, DequantizeQ8_K);
+// Elementwise loops, which compilers make vectors of.
+constinit const Codec kQ8_1Codec = {TensorType::kQ8_1, false,   nullptr,
+                                    DequantizeQ8_1,    nullptr, DequantizeQ8_1};
+constinit const Codec kQ8_KCodec = {TensorType::kQ8_K, false,   nullptr,
+                                    DequantizeQ8_K,    nullptr, DequantizeQ8_K};
 
 }  // namespace quern::quant
