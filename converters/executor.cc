@@ -152,6 +152,7 @@ class Run {
     const uint64_t block_row = *RowBytes(planned.type, columns);
     const quant::Codec& decoder = *quant::FindCodec(tensor.value.type);
     const quant::Codec& encoder = *quant::FindCodec(planned.type);
+    if (encoder.set_up != nullptr) encoder.set_up();
     const uint64_t tile_rows = std::clamp<uint64_t>(kTileWeights / columns, 1, slab.rows);
     scratch.weights.resize(tile_rows * columns);
     for (uint64_t row = 0; row < slab.rows; row += tile_rows) {
