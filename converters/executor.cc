@@ -169,6 +169,7 @@ class Run {
     const uint64_t block_row = *RowBytes(planned.type, columns);
     const quant::Codec& decoder = *quant::FindCodec(tensor.value.type);
     const quant::Codec& encoder = *quant::FindCodec(planned.type);
+    if (encoder.set_up != nullptr) encoder.set_up();
     const uint64_t tile_rows = std::clamp<uint64_t>(kTileWeights / columns, 1, slab.rows);
     const uint64_t matrix_rows = MatrixRows(tensor.value.shape);
     scratch.weights.resize(tile_rows * columns);

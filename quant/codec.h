@@ -33,6 +33,10 @@ struct Codec {
   DequantizeFn dequantize;
   QuantizeFn quantize_reference;
   DequantizeFn dequantize_reference;
+  // Builds the tables that quantizing needs, once for all threads; may throw std::bad_alloc. Null
+  // where there are none. Who quantizes without it has them built then, and the process ended if
+  // there is no memory for them.
+  void (*set_up)() = nullptr;
 };
 
 // Every codec of this build, in the order of TensorType.

@@ -1,11 +1,12 @@
-// The types with a grid: codecs, and their kernels put together. Near points: which of these is the
-// best for a scale.
+// Codecs of the types with a grid. How their kernels use lanes:
 //
-//   weights, signs                 eight weights at a time    iquant_prepare-inl.h
-//   first fit (IQ2_XXS)            a block per lane           iquant_lanes-inl.h
-//   all scales, and near points    a scale per lane           iquant_search-inl.h
-//   second rounding                a block per lane           iquant_lanes-inl.h
-//   near points of the one scale   a point per lane           iquant_lanes-inl.h
+//   signs, weights of the error    eight weights at a time    iquant_prepare-inl.h
+//   first fit (IQ2_XXS)            a block per lane           iquant_first_fit-inl.h
+//   rounding, points, sums         a candidate scale per lane iquant_search-inl.h
+//   choice of the scale            a block per lane           iquant_search-inl.h
+//   second rounding                a block per lane           iquant_refit-inl.h
+//   its points                     a near point per lane      iquant_lanes-inl.h
+//   decoding                       eight weights at a time    iquant_decode-inl.h
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quant/iquant_simd.cc"
 #include <hwy/foreach_target.h>
@@ -91,6 +92,11 @@ void QuantizeReference(const float* weights, uint8_t* blocks, size_t rows, size_
   QuantizeGrid(kSearch, FitBlocksReference, weights, blocks, rows, columns, imatrix);
 }
 
+template <const GridType& kLayout>
+void SetUp() {
+  GridOf(kLayout.grid);
+}
+
 template <const GridType& kLayout, const GridSearch& kSearch>
 constexpr Codec GridCodec(TensorType type, bool needs_imatrix) {
   return {type,
@@ -98,7 +104,8 @@ constexpr Codec GridCodec(TensorType type, bool needs_imatrix) {
           Quantize<kSearch>,
           Dequantize<kLayout>,
           QuantizeReference<kSearch>,
-          DequantizeReference<kLayout>};
+          DequantizeReference<kLayout>,
+          SetUp<kLayout>};
 }
 
 }  // namespace
