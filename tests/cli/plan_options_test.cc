@@ -158,11 +158,11 @@ TEST(PlanOptions, RefusesBadOverridesAndLayers) {
             2);
 }
 
-// The GGUF form has a row's sums and counts, the legacy form sums scaled to the number of chunks:
-// the same values, so the same weights. Only the keys tell the files apart.
-TEST(PlanOptions, BothFormsOfAnImatrixGiveTheSameWeights) {
+// The GGUF form has sums and counts, the legacy form means scaled by the number of chunks. (The
+// file's name is among the keys, so it is the same here.)
+TEST(PlanOptions, BothFormsOfAnImatrixGiveTheSameFile) {
   const TempFolder folder;
-  std::vector<std::string> hashes;
+  std::vector<std::string> files;
   for (const std::string form : {"imatrix.gguf", "imatrix.dat"}) {
     fs::create_directory(folder.path() / form);
     fs::copy(kModel + "/" + form, folder.path() / form / "imatrix");
@@ -171,9 +171,9 @@ TEST(PlanOptions, BothFormsOfAnImatrixGiveTheSameWeights) {
         RunQuern({"convert", kModel, "-t", "Q4_K_M", "-o", out, "--imatrix", "imatrix"},
                  folder.path() / form);
     ASSERT_EQ(outcome.code, 0) << outcome.err;
-    hashes.push_back(Contents(out));
+    files.push_back(Contents(out));
   }
-  EXPECT_TRUE(hashes[0] == hashes[1]);
+  EXPECT_TRUE(files[0] == files[1]);
 }
 
 TEST(PlanOptions, FiltersOfAnImatrixNeedOneAndLeaveSomething) {
