@@ -31,6 +31,7 @@ CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_
 # What llama.cpp and Hugging Face do not do alike; quern does as llama.cpp, since it tokenizes by GGUF.
 NFC = {"stress": "Hugging Face normalizes to NFC, which GGUF cannot say"}
 PREFIX = {"stress": "after a control token llama.cpp puts a space before the text, Hugging Face does not"}
+BY_TEXT = {"stress": "llama.cpp takes the normal token <|endoftext|> for a control token"}
 DIGITS = dict.fromkeys(("wiki", "stress"), "the JavaScript library isolates ASCII digits only, the Rust library all")
 SCORES = dict.fromkeys(("wiki", "stress"), "the conversion of a tokenizer.json has equal scores for all tokens")
 # name: (folder, files taken from it and their names here, vocab_size, texts known to differ)
@@ -39,7 +40,7 @@ REAL = {
     "llama2-json": ("llama-2-7b", ["tokenizer.json", "tokenizer_config.json"], 32000, SCORES),
     "mistral": ("mistral-7b", ["tokenizer.model", "tokenizer_config.json", "tokenizer.json"], 32000, {}),
     "vicuna": ("quant-configs/wizard-vicuna-30b-gptq", ["tokenizer.model", "tokenizer_config.json", "tokenizer.json"],
-               32000, PREFIX),
+               32000, SCORES),
     "mistral-v2": ("mistral-7b", ["mistral_instruct_tokenizer_240216.model.v2"], 32000, {}),
     "mistral-v3": ("mistral-7b", ["mistral_instruct_tokenizer_240323.model.v3"], 32768, {}),
     "mistral-v7": ("mistral-7b", ["mistral_instruct_tokenizer_241114.model.v7"], 32768, {}),
@@ -48,7 +49,7 @@ REAL = {
     "pythia": ("pythia-410m", ["tokenizer.json", "tokenizer_config.json"], 50304, NFC),
     "phi2": ("phi-1.5-2", ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"], 51200, {}),
     "gpt2": ("gpt2", ["vocab.json", "merges.txt"], 50257, {}),
-    "roberta": ("roberta", ["tokenizer.json", "tokenizer_config.json"], 50265, {}),
+    "roberta": ("roberta", ["tokenizer.json", "tokenizer_config.json"], 50265, BY_TEXT),
 }
 MODEL_TYPES = {"qwen3": "qwen3", "gpt2": "gpt2", "roberta": "roberta", "phi2": "phi", "pythia": "gpt_neox"}
 
