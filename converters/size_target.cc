@@ -27,6 +27,7 @@ using quant::TypeChoice;
 struct Option {
   TensorType type;
   double relative_squared_error = 0;
+  bool measured = false;
 };
 
 // Every type of every recipe, and the half precisions.
@@ -38,8 +39,8 @@ std::vector<TensorType> KnownTypes() {
   return {types.begin(), types.end()};
 }
 
-// What the tensor may become: itself, and smaller types that its rows fit (no fall-backs). Types
-// that are worthless without importance values are left out where it has none.
+// What the tensor may become: itself (first), and smaller types that its rows fit (no fall-backs).
+// Types that are worthless without importance values are left out where it has none.
 std::vector<TensorType> PossibleTypes(const RecipeTensor& tensor, bool has_importance) {
   std::vector<TensorType> types = {tensor.type};
   const auto stored = TensorBytes(tensor.type, tensor.shape);
@@ -155,10 +156,12 @@ class Selector {
         });
         option->relative_squared_error =
             RelativeSquaredError(errors[t][k], !trials[t].importance.empty());
+        option->measured = errors[t][k].count > 0 && std::isfinite(option->relative_squared_error);
       }
-      // A type whose range the weights leave.
-      std::erase_if(possible,
-                    [](const Option& o) { return !std::isfinite(o.relative_squared_error); });
+      // Not measured: all rows tried had NaN or infinity, or decode to it. What is stored stays.
+      possible.erase(std::remove_if(possible.begin() + 1, possible.end(),
+                                    [](const Option& option) { return !option.measured; }),
+                     possible.end());
     }
   }
 

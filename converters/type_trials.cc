@@ -13,15 +13,14 @@ namespace {
 using quant::ErrorStatistics;
 
 // A sample has a 64th of a tensor's rows, but no fewer weights than kMinSample and no more than
-// kMaxSample. Measured on 307M weights: all types together take as long as one Q4_K_M file.
+// kMaxSample. Measured on 307M weights: all types together take about as long as one Q4_K_M file.
 constexpr uint64_t kSampleFraction = 64;
 constexpr uint64_t kMinSample = 64 << 10;
 constexpr uint64_t kMaxSample = 1 << 20;
 // Rows are taken in runs, since a row of a transposed tensor costs as much to read as a few.
 constexpr uint64_t kRunRows = 8;
-// The slow types (below 20 million weights per second and core) try one row of four in each run.
-constexpr uint64_t kSlowStep = 4;
-
+// The slow types (below 20 million weights per second and core) try one row of each run, or all
+// rows of a tensor that is no larger than the least sample.
 bool IsSlow(TensorType type) {
   using T = TensorType;
   switch (type) {
@@ -103,6 +102,7 @@ class Trials {
     const uint64_t columns = trial.tensor->value.columns();
     const Shape& shape = trial.tensor->value.shape;
     const uint64_t matrix_rows = shape.size() < 2 ? 1 : shape[shape.size() - 2];
+    const bool is_small = trial.tensor->value.rows() * columns <= kMinSample;
     for (uint64_t row = 0; row < run.rows; ++row) {
       const std::span weights(scratch.weights.data() + row * columns, columns);
       if (quant::FirstNonFinite(weights)) continue;
@@ -112,7 +112,7 @@ class Trials {
       }
       const std::span original(scratch.original.data() + row * columns, columns);
       for (size_t k = 0; k < trial.types.size(); ++k) {
-        if (IsSlow(trial.types[k]) && row % kSlowStep != 0) continue;
+        if (row > 0 && !is_small && IsSlow(trial.types[k])) continue;
         results_[index][k].Add(TryRow(trial.types[k], original, weights, importance, scratch));
       }
     }

@@ -63,6 +63,7 @@ void MeasureBlocks(const float* weights, const float* decoded, const float* impo
     Sums error;
     size_t i = 0;
     for (; i + kLanes <= size; i += kLanes) {
+#pragma GCC unroll 8  // keeps the sums in registers
       for (size_t v = 0; v < kVectors; ++v) {
         const size_t at = i + v * kVectorLanes;
         const auto original = hn::LoadU(df, x + at), restored = hn::LoadU(df, y + at);

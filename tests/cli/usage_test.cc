@@ -15,7 +15,7 @@ TEST(Usage, NoCommandOrUnknownOptionExitsWith2) {
   EXPECT_EQ(RunQuern({}).code, 2);
   EXPECT_EQ(RunQuern({"grind"}).code, 2);
   EXPECT_EQ(RunQuern({"convert", "--no-such-option", "x"}).code, 2);
-  EXPECT_EQ(RunQuern({"quantize", "x.gguf"}).code, 2);  // -t is required
+  EXPECT_EQ(RunQuern({"quantize", "x.gguf"}).code, 2);  // -t or a target is required
 }
 
 TEST(Usage, HelpAndVersionExitWith0) {

@@ -118,7 +118,7 @@ TEST(Budget, OfEqualErrorsTheSmallerAndOfEqualCandidatesTheFirst) {
 // No Lagrangian solution may be better: where all choices minimize error + price * bytes, their
 // error is the smallest of all combinations of that size. So thinning can be judged on models that
 // brute force cannot reach.
-TEST(Budget, ComesWithinAThousandthOfTheLowerBoundOnAModelAndFillsTheBudget) {
+TEST(BudgetSlow, ComesWithinAThousandthOfTheLowerBoundOnAModelAndFillsTheBudget) {
   const auto items = ModelItems();
   for (double price = 1e-13; price < 1e-8; price *= 10) {
     Sums bound;
@@ -138,7 +138,7 @@ TEST(Budget, ComesWithinAThousandthOfTheLowerBoundOnAModelAndFillsTheBudget) {
   }
 }
 
-TEST(Budget, ABudgetBetweenTwoSizesIsFilled) {
+TEST(BudgetSlow, ABudgetBetweenTwoSizesIsFilled) {
   const auto items = ModelItems();
   for (uint64_t budget = 100'000'000; budget < 300'000'000; budget += 47'777'777) {
     const Sums found = Sum(items, ChooseWithin(items, budget).value());
