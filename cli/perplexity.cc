@@ -63,11 +63,17 @@ int Perplexity(const Arguments& arguments, const CommonOptions& common) {
   ProgressLine line(common);
   verify::EvaluationOptions options =
       MakeEvaluationOptions(arguments.evaluation, text, common, line);
-  if (!common.quiet) {
-    options.estimate = [](size_t window, double perplexity) {
-      fmt::print(stderr, "[{}]{:.4f},", window + 1, perplexity);
-    };
-  }
+  bool estimates = false;  // since the progress line was shown last
+  options.progress = [&, progress = options.progress](double done) {
+    if (estimates) Say(common, "");
+    estimates = false;
+    progress(done);
+  };
+  options.estimate = [&](size_t window, double perplexity) {
+    if (!estimates) line.Finish();
+    estimates = true;
+    if (!common.quiet) fmt::print(stderr, "[{}]{:.4f},", window + 1, perplexity);
+  };
   const verify::PerplexityResult result = verify::MeasurePerplexity(model, text.tokens, options);
   Say(common, "");
   if (common.json) {

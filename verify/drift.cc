@@ -162,7 +162,8 @@ struct Sizes {
 };
 
 // One model's activations at a time, beside the states of all; then two models' logits instead.
-Sizes ChooseSizes(std::span<const Runner> runners, const Windows& windows, uint64_t memory) {
+Sizes ChooseSizes(std::span<const Runner> runners, const Windows& windows, uint64_t memory,
+                  uint64_t program) {
   uint64_t tables = 0, states = 0, activations = 0;
   uint64_t slab_rows = std::numeric_limits<uint64_t>::max();
   for (const Runner& runner : runners) {
@@ -171,7 +172,8 @@ Sizes ChooseSizes(std::span<const Runner> runners, const Windows& windows, uint6
     activations = std::max(activations, runner.forward->BytesPerWindow(0));
     slab_rows = std::min(slab_rows, runner.forward->LogitSlabRows());
   }
-  return {WindowsPerBatch(memory, SlabBytes(memory) + tables, states + activations, windows.count),
+  return {WindowsPerBatch(memory, program + SlabBytes(memory) + tables, states + activations,
+                          windows.count),
           std::min(LogitRows(activations / 2, windows), slab_rows)};
 }
 
@@ -203,7 +205,9 @@ DriftResult MeasureDrift(const ReferenceModel& reference,
   const Windows windows = CutWindows(tokens, options);
   std::vector<Runner> runners =
       MakeRunners(reference, candidates, options.context, SlabBytes(memory), products);
-  const Sizes sizes = ChooseSizes(runners, windows, memory);
+  uint64_t program = ProgramBytes(reference, products.threads());
+  for (const ReferenceModel& candidate : candidates) program += MetadataBytes(candidate);
+  const Sizes sizes = ChooseSizes(runners, windows, memory, program);
 
   DriftResult result{.windows = windows.count};
   std::vector<Scores> scores(candidates.size());

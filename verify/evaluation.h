@@ -53,9 +53,15 @@ std::optional<int32_t> BeginningToken(const Metadata& metadata);
 // Bytes of decoded weights at a time for a memory of so many bytes.
 uint64_t SlabBytes(uint64_t memory);
 
-// Windows of a batch such that all of `fixed` + windows * `per_window` bytes, and what the program
-// itself takes, stay within `memory`; batches are of nearly equal size. Throws kUsage, naming the
-// memory that is needed, where not even one window fits.
+// Bytes of a model's metadata, which its source and its output both hold.
+uint64_t MetadataBytes(const ReferenceModel& model);
+
+// Bytes that the program takes with one model before any activation.
+uint64_t ProgramBytes(const ReferenceModel& model, int threads);
+
+// Windows of a batch such that `fixed` + windows * `per_window` bytes stay within `memory`; batches
+// are of nearly equal size. Throws kUsage, naming the memory that is needed, where not even one
+// window fits.
 size_t WindowsPerBatch(uint64_t memory, uint64_t fixed, uint64_t per_window, size_t windows);
 
 // Bytes of the states of a window's scored positions.

@@ -41,8 +41,9 @@ PerplexityResult MeasurePerplexity(const ReferenceModel& model, std::span<const 
   Forward forward(model, options.context, SlabBytes(memory), products);
   const Windows windows = CutWindows(tokens, options);
   const uint64_t per_window = forward.BytesPerWindow(windows.scored());
-  const size_t per_batch =
-      WindowsPerBatch(memory, SlabBytes(memory) + forward.TableBytes(), per_window, windows.count);
+  const uint64_t fixed =
+      ProgramBytes(model, products.threads()) + SlabBytes(memory) + forward.TableBytes();
+  const size_t per_batch = WindowsPerBatch(memory, fixed, per_window, windows.count);
   // Logits take the memory that activations have left.
   const uint64_t rows = std::min(LogitRows(per_window - StateBytes(forward, windows), windows),
                                  forward.LogitSlabRows());

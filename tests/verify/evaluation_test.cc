@@ -65,11 +65,11 @@ TEST(BeginningToken, FollowsTheVocabulary) {
 
 TEST(WindowsPerBatch, SharesEvenlyAndNamesTheMemoryThatIsNeeded) {
   constexpr uint64_t kMiB = uint64_t{1} << 20;
-  EXPECT_EQ(WindowsPerBatch(1024 * kMiB, 0, kMiB, 10), 10u);
-  EXPECT_EQ(WindowsPerBatch(1024 * kMiB, 0, 250 * kMiB, 10),
-            3u);  // not 3 + 3 + 3 + 1, but 3 + 3 + 2 + 2
-  EXPECT_EQ(WindowsPerBatch(1024 * kMiB, 0, 90 * kMiB, 11), 6u);
-  const Error error = ErrorOf([] { WindowsPerBatch(100 * kMiB, 50 * kMiB, kMiB, 1); });
+  EXPECT_EQ(WindowsPerBatch(100 * kMiB, 0, kMiB, 10), 10u);
+  EXPECT_EQ(WindowsPerBatch(100 * kMiB, 0, 25 * kMiB, 10), 4u);
+  EXPECT_EQ(WindowsPerBatch(100 * kMiB, 0, 10 * kMiB, 11), 6u);  // not 10 + 1
+  EXPECT_EQ(WindowsPerBatch(100 * kMiB, 90 * kMiB, 10 * kMiB, 11), 1u);
+  const Error error = ErrorOf([] { WindowsPerBatch(100 * kMiB, 95 * kMiB, 6 * kMiB, 1); });
   EXPECT_EQ(error.code(), ErrorCode::kUsage);
   EXPECT_THAT(error.what(), HasSubstr("--memory"));
 }
@@ -151,7 +151,7 @@ TEST(Perplexity, EqualsNaiveLoopsWhateverTheBatches) {
 
   // The first memory that is enough for a window is not enough for all.
   options.estimate = {};
-  for (options.memory = uint64_t{64} << 20;; options.memory += 20000) {
+  for (options.memory = uint64_t{32} << 20;; options.memory += 20000) {
     try {
       const PerplexityResult some = MeasurePerplexity(model, tokens, options);
       EXPECT_GT(some.batches, 1u);

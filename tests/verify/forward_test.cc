@@ -156,7 +156,7 @@ TEST_P(ForwardOfGraph, EqualsNaiveLoopsInDoublePrecision) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Graphs, ForwardOfGraph, ::testing::ValuesIn(Cases()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& at) { return at.param.name; });
 
 TEST(Forward, GivesTheSameBitsWithAnyNumberOfThreads) {
   const TinyOptions options{.experts = 4, .experts_used = 2};

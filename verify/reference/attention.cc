@@ -25,12 +25,16 @@ float AlibiSlope(size_t head, size_t heads, float max_bias) {
   return of((2.0 * static_cast<double>(head - power) + 1) / 2);
 }
 
+// The first position that a query sees.
+size_t LowestKey(const AttentionShape& shape, size_t position) {
+  return shape.sliding > 0 && position + 1 > shape.sliding ? position + 1 - shape.sliding : 0;
+}
+
 // Turns the scores of one query at `position` against keys [begin, begin + columns) into weights.
 void Weigh(const AttentionShape& shape, float slope, size_t position, size_t begin, size_t columns,
            float* scores) {
-  const size_t lowest =
-      shape.sliding > 0 && position + 1 > shape.sliding ? position + 1 - shape.sliding : 0;
-  const size_t first = lowest > begin ? lowest - begin : 0;
+  const size_t lowest = LowestKey(shape, position);
+  const size_t first = lowest - begin;
   const size_t last = position + 1 - begin;
   std::fill(scores, scores + first, 0.0f);
   std::fill(scores + last, scores + columns, 0.0f);
@@ -66,8 +70,7 @@ void AttendHead(const AttentionShape& shape, size_t window, size_t head, float* 
     const size_t rows = std::min(kBlock, shape.queries - row);
     const size_t position = shape.first_query + row;
     const size_t end = position + rows;
-    const size_t begin =
-        shape.sliding > 0 && position > shape.sliding ? position - shape.sliding : 0;
+    const size_t begin = LowestKey(shape, position);
     const size_t columns = end - begin;
     float* block = queries + row * q_step;
     products.Gemm(true, rows, columns, shape.head_size, shape.scale, block, q_step,

@@ -236,8 +236,7 @@ Matrix Forward::States(const Batch& batch, const std::function<void(uint64_t)>& 
   Matrix states(batch.wanted(), width);
   Normalize(tensors_.output_norm, activations.x.data(), batch.wanted(), states.data());
   if (quant::FirstNonFinite({states.data(), states.rows() * width})) {
-    throw Error(ErrorCode::kNonFinite, {path_, {}, "hidden states"},
-                "became NaN or infinite; the weights are damaged, or too large for f32 arithmetic");
+    FailOnOverflow("hidden states");
   }
   return states;
 }
@@ -245,14 +244,19 @@ Matrix Forward::States(const Batch& batch, const std::function<void(uint64_t)>& 
 void Forward::Logits(const Matrix& states, uint64_t first, uint64_t count, float* out) {
   weights_.ApplySlab(tensors_.output, first, count, states.data(), states.rows(), graph_.width, out,
                      count);
-  if (graph_.logit_scale == 1 && graph_.logit_softcap == 0) return;
   const float cap = static_cast<float>(graph_.logit_softcap);
   ParallelRanges(products_.threads(), states.rows(), kGrain, [&](size_t begin, size_t end) {
-    Scale(out + begin * count, (end - begin) * count, static_cast<float>(graph_.logit_scale));
-    for (size_t i = begin * count; cap != 0 && i < end * count; ++i) {
-      out[i] = cap * std::tanh(out[i] / cap);
-    }
+    float* const rows = out + begin * count;
+    const size_t size = (end - begin) * count;
+    if (graph_.logit_scale != 1) Scale(rows, size, static_cast<float>(graph_.logit_scale));
+    for (size_t i = 0; cap != 0 && i < size; ++i) rows[i] = cap * std::tanh(rows[i] / cap);
+    if (quant::FirstNonFinite({rows, size})) FailOnOverflow("logits");
   });
+}
+
+void Forward::FailOnOverflow(const char* what) const {
+  throw Error(ErrorCode::kNonFinite, {path_, {}, what},
+              "became NaN or infinite; the weights are damaged, or too large for f32 arithmetic");
 }
 
 }  // namespace quern::verify

@@ -66,6 +66,7 @@ class Forward {
                  bool sliding) const;
   void Normalize(const Norm& norm, const float* x, size_t rows, float* out) const;
   void AddToResidual(const Norm& post_norm, float* out, size_t rows, float* x) const;
+  [[noreturn]] void FailOnOverflow(const char* what) const;
   void PrefetchLayer(const Layer& layer) const;
 
   std::string path_;

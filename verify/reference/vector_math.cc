@@ -33,6 +33,20 @@ class Accumulator {
     high_ = hn::Add(high_, hn::PromoteTo(dd, hn::UpperHalf(half, values)));
 #endif
   }
+  // Squared in f64, where no f32 overflows.
+  HWY_INLINE void AddSquares(V values) {
+    const Half half;
+    const DD dd;
+    const VD low = hn::PromoteTo(dd, hn::LowerHalf(half, values));
+    low_ = hn::Add(low_, hn::Mul(low, low));
+#if HWY_TARGET != HWY_SCALAR
+    const VD high = hn::PromoteTo(dd, hn::UpperHalf(half, values));
+    high_ = hn::Add(high_, hn::Mul(high, high));
+#endif
+  }
+  HWY_INLINE void AddOneSquare(float value) {
+    rest_ += static_cast<double>(value) * static_cast<double>(value);
+  }
   HWY_INLINE void AddOne(float value) { rest_ += static_cast<double>(value); }
   HWY_INLINE double Total() const {
     const DD dd;
@@ -130,12 +144,8 @@ double SumOfSquares(const float* x, size_t n, float mean) {
   const V means = hn::Set(d, mean);
   Accumulator sum;
   Walk(
-      n,
-      [&](size_t i) HWY_ATTR {
-        const V difference = hn::Sub(hn::LoadU(d, x + i), means);
-        sum.Add(hn::Mul(difference, difference));
-      },
-      [&](size_t i) HWY_ATTR { sum.AddOne((x[i] - mean) * (x[i] - mean)); });
+      n, [&](size_t i) HWY_ATTR { sum.AddSquares(hn::Sub(hn::LoadU(d, x + i), means)); },
+      [&](size_t i) HWY_ATTR { sum.AddOneSquare(x[i] - mean); });
   return sum.Total();
 }
 
