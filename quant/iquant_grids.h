@@ -2,11 +2,11 @@
 // of 4 or 8 neighbouring weights, that these types can store.
 //
 // A point is a code: level k of the point, one per weight, in bits bits*k... What a level is worth
-// is the type's affair (iquant_decode.cc); the searches count with 2*level + 1. The numbers are
+// is the type's affair (iquant_blocks.h); the searches count with 2*level + 1. The numbers are
 // ggml's (src/ggml-quants.c and src/ggml-common.h, v0.5.0), where they came from training.
 //
 // Contract: GridOf is thread-safe and builds a grid on first use (the largest takes some 50 ms).
-// Non-goals: which grid point is best for some weights (iquant_search_ref.h).
+// Non-goals: which grid point is best for some weights (iquant_ref.h).
 #ifndef QUERN_QUANT_IQUANT_GRIDS_H_
 #define QUERN_QUANT_IQUANT_GRIDS_H_
 

@@ -2,10 +2,11 @@
 //
 //   signs, weights of the error    eight weights at a time    iquant_prepare-inl.h
 //   first fit (IQ2_XXS)            a block per lane           iquant_first_fit-inl.h
-//   rounding, points, sums         a candidate scale per lane iquant_search-inl.h
+//   all scales: rounding, sums     a candidate scale per lane iquant_search-inl.h
+//   near points for these          a candidate scale per lane iquant_costs-inl.h
 //   choice of the scale            a block per lane           iquant_search-inl.h
 //   second rounding                a block per lane           iquant_refit-inl.h
-//   its points                     a near point per lane      iquant_lanes-inl.h
+//   near points for this one       a near point per lane      iquant_lanes-inl.h
 //   decoding                       eight weights at a time    iquant_decode-inl.h
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quant/iquant_simd.cc"
