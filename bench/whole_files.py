@@ -154,4 +154,5 @@ def main():
         memory(folder, ["Q4_K_M"])
 
 
-main()
+if __name__ == "__main__":
+    main()
