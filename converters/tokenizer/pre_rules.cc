@@ -111,8 +111,8 @@ constexpr Pattern kAfmoeDigits =
 constexpr Pattern kSuperBpeDigits =
     R"((?:(?<!\d)\d{1,2}(?!\d)|[^\d]++)++(?:(?<!\d)\d{1,2}(?=(?:\d{3})++(?!\d)))?)"
     R"(|(?<!\d)\d{1,2}(?=(?:\d{3})++(?!\d))|\d{3})";
-constexpr Pattern kTinyAyaDigits =
-    R"((?<!\d)\d{1,2}(?=(?:\d{3})*+\b)|\d{3}(?=(?:\d{3})*+\b))";
+// A search that starts inside of a number (\G) goes on with one that has been found to be whole.
+constexpr Pattern kTinyAyaDigits = R"((?<!\d)\d{1,3}(?=(?:\d{3})*+\b)|\G(?<=\d)\d{3})";
 constexpr Pattern kDigit = R"(\p{N})";
 constexpr Pattern kDigits = R"(\p{N}++)";
 constexpr Pattern kThreeDigits = R"(\p{N}{1,3})";

@@ -38,7 +38,6 @@ uint8_t ClassOf(char32_t c);
 
 class PreSplitter {
  public:
-  // Patterns that ask for the limit of backtracking: see Regex.
   explicit PreSplitter(const PreRule& rule);
 
   // Lengths of the words, in characters; they add up to the text, and none is 0. Throws

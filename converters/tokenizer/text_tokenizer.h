@@ -34,8 +34,7 @@ class TextTokenizer {
   TextTokenizer(TextTokenizer&&) noexcept;
   TextTokenizer& operator=(TextTokenizer&&) noexcept;
 
-  // Throws kLimitExceeded for text whose splitting would take more than linear time by far: tens of
-  // thousands of digits in a row where the pre-tokenizer counts them from the right.
+  // Throws kLimitExceeded for text whose splitting would take more than linear time by far.
   std::vector<TokenId> Encode(std::string_view text, EncodeOptions options = {}) const;
 
   // The text of one token; a byte token is one byte. Throws kOutOfBounds for an id that is none.

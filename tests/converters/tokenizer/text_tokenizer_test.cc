@@ -121,7 +121,7 @@ TEST(ScoredTokenizer, CuttingChangesNoId) {
 
 TEST(RankedTokenizer, MergesTheLowestRankFirst) {
   const TextTokenizer tokenizer(RankedVocabulary("gpt-2", {"b c", "a b", "Ġ a"}, {}));
-  EXPECT_THAT(tokenizer.Encode("abc a", kBare), ElementsAre('a' - 33, 256, 258));
+  EXPECT_THAT(tokenizer.Encode("abc a", kBare), ElementsAre('a', 256, 258));
   EXPECT_THAT(tokenizer.Encode("abab", kBare), ElementsAre(257, 257));
 }
 
@@ -131,7 +131,7 @@ TEST(RankedTokenizer, TakesTheFirstOfEqualMergesAndMergesPastWhatIsNoToken) {
                Array{std::vector<std::string>{"a b", "ab c", "b c", "a b"}});
   const TextTokenizer tokenizer(metadata);
   EXPECT_THAT(tokenizer.Encode("abc", kBare), ElementsAre(256));
-  EXPECT_THAT(tokenizer.Encode("ab", kBare), ElementsAre('a' - 33, 'b' - 33));
+  EXPECT_THAT(tokenizer.Encode("ab", kBare), ElementsAre('a', 'b'));
 }
 
 TEST(RankedTokenizer, TakesAWholeWordThatIsATokenWhereThePreTokenizerSaysSo) {
@@ -140,7 +140,7 @@ TEST(RankedTokenizer, TakesAWholeWordThatIsATokenWhereThePreTokenizerSaysSo) {
   llama3.Set("tokenizer.ggml.bos_token_id", uint32_t{257});
   EXPECT_THAT(TextTokenizer(llama3).Encode("word"), ElementsAre(257, 258));
   EXPECT_THAT(TextTokenizer(RankedVocabulary("gpt-2", {"w o"}, word)).Encode("word"),
-              ElementsAre(256, 'r' - 33, 'd' - 33));
+              ElementsAre(256, 'r', 'd'));
 }
 
 TEST(RankedTokenizer, ReplacesMalformedBytesAndKeepsSurrogates) {
