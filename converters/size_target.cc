@@ -220,9 +220,8 @@ class Selector {
   }
 
   void AddNotes(uint64_t used, std::span<const BudgetItem> items) {
-    selection_.notes.push_back(
-        fmt::format("size target: {} ({:.4g} bits per weight), {:.2f} % below the target",
-                    Describe(used), Bits(used), 100 - 100 * Share(used)));
+    selection_.notes.push_back(fmt::format("size target: {}, {:.2f} % below the target",
+                                           Describe(used), 100 - 100 * Share(used)));
     if (Share(used) > 0.99) return;
     selection_.notes.push_back(
         used == quant::LargestUsefulBytes(items)
