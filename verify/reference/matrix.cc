@@ -15,7 +15,7 @@ namespace {
 // few of them to share evenly.
 constexpr size_t kTileSide = 1024;
 constexpr size_t kMinTileSide = 128;
-constexpr size_t kMinTiles = 8;
+constexpr size_t kMinTiles = 4;
 
 size_t Pieces(size_t count, size_t piece) { return (count + piece - 1) / piece; }
 

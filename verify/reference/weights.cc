@@ -97,7 +97,7 @@ void Weights::AddBias(const Linear& linear, uint64_t first, uint64_t count, floa
 
 void Weights::ApplySlab(const Linear& linear, uint64_t first, uint64_t count, const float* x,
                         size_t tokens, size_t ldx, float* y, size_t ldy) {
-  float* slab = products_.Slab(SlabRows(linear) * linear.columns);
+  float* slab = products_.Slab(count * linear.columns);
   Read(*linear.weight, linear.first + first, count, slab);
   products_.Multiply(x, tokens, ldx, slab, count, linear.columns, y, ldy);
   if (linear.bias) AddBias(linear, first, count, y, tokens, ldy);
