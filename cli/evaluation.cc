@@ -7,10 +7,10 @@
 #include <limits>
 
 #include "cli/interrupt.h"
+#include "converters/tokenizer/text_tokenizer.h"
 #include "formats/core/error.h"
 #include "formats/core/file.h"
 #include "formats/core/utf8.h"
-#include "verify/reference/text_tokenizer.h"
 
 namespace quern::cli {
 namespace {
@@ -100,9 +100,12 @@ EvaluationText ReadText(const EvaluationArguments& arguments, const verify::Refe
     text.bytes = content.size();
     text.words = CountWords(content);
   }
-  text.tokens = arguments.token_ids.empty()
-                    ? verify::MakeTextTokenizer(model)->Encode(content, true)
-                    : ReadIds(arguments.token_ids);
+  if (arguments.token_ids.empty()) {
+    const auto ids = converters::TextTokenizer(model.model.metadata).Encode(content);
+    text.tokens.assign(ids.begin(), ids.end());
+  } else {
+    text.tokens = ReadIds(arguments.token_ids);
+  }
   return text;
 }
 
