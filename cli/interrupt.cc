@@ -24,11 +24,11 @@ void CatchInterrupts() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-void ThrowIfInterrupted(bool resume) {
+void ThrowIfInterrupted(bool leaves_partial) {
   if (!g_interrupted) return;
   throw Error(ErrorCode::kIo, {},
-              resume ? "interrupted; the same command goes on from here"
-                     : "interrupted; no output was left behind");
+              leaves_partial ? "interrupted; the same command goes on from here"
+                             : "interrupted; no output was left behind");
 }
 
 }  // namespace quern::cli

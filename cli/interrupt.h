@@ -7,8 +7,9 @@ namespace quern::cli {
 
 void CatchInterrupts();
 
-// Throws kIo after a signal has come. `resume`: the run leaves its partial output.
-void ThrowIfInterrupted(bool resume);
+// Throws kIo after a signal has come, saying what becomes of the output: `leaves_partial` for runs
+// that keep it for --resume.
+void ThrowIfInterrupted(bool leaves_partial = false);
 
 }  // namespace quern::cli
 

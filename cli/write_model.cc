@@ -21,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using converters::Job;
 using converters::OutputModel;
+using converters::PlanOptions;
 using converters::WritePlan;
 
 // FILE with {type} replaced, or a name made from the metadata in the current folder.

@@ -116,7 +116,8 @@ class Selector {
     selection_.type_name = "size target";
     options.selection = &selection_;
     const WritePlan plan = MakePlan(model_, options);
-    header_bytes_ = plan.header.size();
+    // Of split output: how many shards there will be depends on the types, by a header or two.
+    for (const PlannedFile& file : plan.files) header_bytes_ += file.header.size();
     alignment_ = formats::gguf::DataAlignment(plan.metadata, {});
     for (const PlannedTensor& planned : plan.tensors) {
       const Expression& value = model_.tensors[planned.tensor].value;

@@ -140,6 +140,7 @@ class Trials {
     const quant::Codec& codec = *quant::FindCodec(type);
     scratch.blocks.resize(*RowBytes(type, weights.size()));
     scratch.decoded.resize(weights.size());
+    if (codec.set_up != nullptr) codec.set_up();
     codec.quantize(weights.data(), scratch.blocks.data(), 1, weights.size(),
                    importance.empty() ? nullptr : importance.data());
     codec.dequantize(scratch.blocks.data(), scratch.decoded.data(), weights.size());

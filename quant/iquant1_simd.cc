@@ -13,6 +13,7 @@
 #include "quant/iquant1_near-inl.h"
 #include "quant/iquant1_ref.h"
 #include "quant/iquant1_split-inl.h"
+#include "quant/iquant_grids.h"
 #include "quant/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -293,6 +294,8 @@ void DequantizeReference(const uint8_t* blocks, float* weights, size_t count) no
   DequantizeGrid(kLayout, blocks, weights, count);
 }
 
+void SetUp() { GridOf(GridId::kIQ1); }
+
 }  // namespace
 
 constinit const Codec kIQ1SCodec = {TensorType::kIQ1_S,
@@ -300,13 +303,15 @@ constinit const Codec kIQ1SCodec = {TensorType::kIQ1_S,
                                     Quantize<kIQ1SType, kSearchS>,
                                     DequantizeS,
                                     Quantize<kIQ1SType, kIQ1SReference>,
-                                    DequantizeReference<kIQ1SLayout>};
+                                    DequantizeReference<kIQ1SLayout>,
+                                    SetUp};
 constinit const Codec kIQ1MCodec = {TensorType::kIQ1_M,
                                     false,
                                     Quantize<kIQ1MType, kSearchM>,
                                     DequantizeM,
                                     Quantize<kIQ1MType, kIQ1MReference>,
-                                    DequantizeReference<kIQ1MLayout>};
+                                    DequantizeReference<kIQ1MLayout>,
+                                    SetUp};
 
 }  // namespace quern::quant
 #endif  // HWY_ONCE
