@@ -149,7 +149,7 @@ TEST(DriftCommand, ExitsWithOneAndNamesTheFigureThatCrossesItsThreshold) {
   EXPECT_EQ(drift("--max-kld", "-1").code, 2);
 }
 
-// A Llama whose weights are a hole in a sparse file: 8 layers, 720 MB in bf16.
+// A Llama whose weights are a hole in a sparse file: 8 layers, 738 MB in bf16.
 void WriteSparseModel(const fs::path& folder) {
   Json config = ParseJson(testing::Contents(TestData("kjv-4m/config.json")), "config");
   config["hidden_size"] = 2048;
@@ -200,7 +200,7 @@ void WriteSparseModel(const fs::path& folder) {
 TEST(SlowPerplexityCommand, KeepsAModelFourTimesTheMemoryWithinIt) {
   const TempFolder folder;
   WriteSparseModel(folder.path());
-  constexpr long kMemoryMiB = 180;
+  constexpr long kMemoryMiB = 170;
   ASSERT_GT(fs::file_size(folder.path() / "model.safetensors"), uint64_t{4 * kMemoryMiB} << 20);
   const auto run =
       RunQuern({"perplexity", folder.path().string(), "--token-ids", RandomIds(folder), "-c", "64",
