@@ -7,11 +7,16 @@
 namespace quern {
 namespace {
 
-// Odd, hence invertible modulo 2^64: the fractional parts of the golden ratio and of sqrt(2).
+// Odd, hence invertible modulo 2^64: the fractional parts of the golden ratio and of sqrt(3).
 constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
+constexpr uint64_t kSecondMultiplier = 0xbb67ae8584caa73b;
 constexpr uint64_t kStart = 0x6a09e667f3bcc909;
 
-uint64_t Step(uint64_t lane, uint64_t word) { return std::rotl((lane ^ word) * kMultiplier, 29); }
+// Two multiplications: with one, a change of a word's highest bit would leave a change of a single
+// bit, which a change of that bit in the lane's next word takes back.
+uint64_t Step(uint64_t lane, uint64_t word) {
+  return std::rotl(lane + word * kMultiplier, 31) * kSecondMultiplier;
+}
 
 uint64_t LoadWord(const uint8_t* bytes) {
   uint64_t word;
