@@ -140,7 +140,8 @@ TEST(Convert, SeveralOutputsReadTheSourceOnce) {
   const uint64_t three = BytesRead(
       {"convert", kModel, "-t", "Q8_0", "-t", "F16", "-t", "Q4_0", "-o", out, "--force"}, temp);
   uint64_t source = 0;
-  for (const File& file : formats::OpenModel(kModel)->files()) source += file.size();
+  const auto model = formats::OpenModel(kModel);
+  for (const File& file : model->files()) source += file.size();
   EXPECT_GE(one, source);
   EXPECT_LT(three, one + source / 10);
 }
