@@ -27,7 +27,19 @@ if(QUERN_BUILD_FUZZERS)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+# Either ccache or precompiled headers: it cannot look into these.
 find_program(CCACHE ccache)
-if(CCACHE)
+if(CCACHE AND NOT DEFINED ENV{CCACHE_DISABLE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  set(QUERN_PRECOMPILE OFF)
+else()
+  set(QUERN_PRECOMPILE ON)
 endif()
+
+# quern_precompile(TARGET HEADER...): the headers that nearly every file of it includes, parsed once.
+function(quern_precompile target)
+  if(QUERN_PRECOMPILE)
+    target_precompile_headers(${target} PRIVATE <algorithm> <filesystem> <functional> <map> <memory> <optional>
+                              <string> <vector> <fmt/format.h> <nlohmann/json.hpp> ${ARGN})
+  endif()
+endfunction()
