@@ -153,7 +153,7 @@ TEST_F(SlowSizeTarget, ReasonsAndNotesTellWhatWasChosen) {
   EXPECT_THAT(Planned(plan, "blk.0.attn_q.weight").reason, StartsWith("size target: "));
   EXPECT_THAT(Planned(plan, "blk.0.attn_norm.weight").reason, HasSubstr("kept F32"));
   EXPECT_THAT(plan.notes, ::testing::Contains(HasSubstr("below the target")));
-  EXPECT_THAT(plan.type_name, ::testing::MatchesRegex("[0-9]\\.[0-9][0-9]bpw"));
+  EXPECT_THAT(plan.type_name, ::testing::AnyOf("4.20bpw", "4.19bpw", "4.18bpw", "4.17bpw"));
 }
 
 TEST_F(SlowSizeTarget, FileTypeIsThatOfMostBytesMarkedAsAGuess) {
