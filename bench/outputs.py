@@ -5,7 +5,8 @@
     bench/outputs.py memory [--size GB] [--folder DIR]
 
 `several`: three types in one run against three runs, on a 307M-parameter Llama in BF16 (615 MB),
-with the bytes that each process read (rchar of /proc/PID/io). `memory`: peak resident memory of
+with the bytes that each process read (rchar of /proc/PID/io). Once with the source in the page
+cache, and once evicted before every run, as a source is that is larger than memory. `memory`: peak resident memory of
 convert, quantize, split, merge, three outputs and a resumed run, on a sparse source of about --size
 GB. Two threads. Times are of whole processes; every figure is the best of the rounds. Needs
 Debian's python3-numpy.
@@ -46,24 +47,38 @@ def run(*arguments):
     return finish(start(*arguments), began)
 
 
+def evict(path):
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def several(folder, rounds):
     source, gguf = folder / "llama-307m", folder / "bf16.gguf"
     in_child(make_folder, source, 1024, 20, 2816, 16, 8, sparse=False)
     run("convert", source, "-o", gguf)
     print(f"source: {gguf.stat().st_size / 1e6:.0f} MB BF16")
-    print(f"{'types':24} {'one run s':>10} {'three runs s':>13} {'ratio':>6} {'read MB':>8} {'three: MB':>10}")
-    for types in (["F16", "Q8_0", "BF16"], ["Q8_0", "Q4_0", "F16"], ["Q4_K_M", "Q6_K", "Q8_0"]):
+    print(f"{'types':24} {'source':8} {'one run s':>10} {'three runs s':>13} {'ratio':>6} {'read MB':>8} "
+          f"{'three: MB':>10}")
+    sets = ["Q8_0", "Q5_0", "Q4_0"], ["F16", "Q8_0", "BF16"], ["Q4_K_M", "Q6_K", "Q8_0"]
+    for types, cold in ((types, cold) for types in sets for cold in (False, True)):
         one, three, read_one, read_three = float("inf"), float("inf"), 0, 0
+
+        def quantize(*arguments):
+            if cold:
+                evict(gguf)
+            return run("quantize", gguf, *arguments, "--force")
+
         for _ in range(rounds):
             together = [a for t in types for a in ("-t", t)]
-            seconds, _, read_one = run("quantize", gguf, *together, "-o", folder / "{type}.gguf", "--force")
+            seconds, _, read_one = quantize(*together, "-o", folder / "{type}.gguf")
             one = min(one, seconds)
-            runs = [run("quantize", gguf, "-t", t, "-o", folder / f"single-{t}.gguf", "--force") for t in types]
+            runs = [quantize("-t", t, "-o", folder / f"single-{t}.gguf") for t in types]
             three, read_three = min(three, sum(r[0] for r in runs)), sum(r[2] for r in runs)
         for t in types:
             if subprocess.run(["cmp", folder / f"{t}.gguf", folder / f"single-{t}.gguf"]).returncode != 0:
                 raise SystemExit("the bytes differ")
-        print(f"{' '.join(types):24} {one:10.2f} {three:13.2f} {one / three:6.2f} {read_one / 1e6:8.0f} "
+        print(f"{' '.join(types):24} {'evicted' if cold else 'cached':8} {one:10.2f} {three:13.2f} {one / three:6.2f} {read_one / 1e6:8.0f} "
               f"{read_three / 1e6:10.0f}", flush=True)
 
 

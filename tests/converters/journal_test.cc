@@ -50,7 +50,7 @@ TEST(Journal, GivesBackWhatWasAppended) {
 TEST(Journal, LeavesOutATornTailAndGoesOnBeforeIt) {
   const TempFolder folder;
   std::vector<uint8_t> bytes = SomeJournal(folder);
-  bytes.resize(bytes.size() - 7);
+  bytes.erase(bytes.end() - 7, bytes.end());
   const std::string path = folder.Write("torn", std::span<const uint8_t>(bytes)).string();
   const auto contents = ReadJournal(path);
   ASSERT_TRUE(contents);
