@@ -29,10 +29,10 @@ endif()
 
 # Either ccache or precompiled headers: it cannot look into these.
 find_program(CCACHE ccache)
+set(QUERN_PRECOMPILE OFF)
 if(CCACHE AND NOT DEFINED ENV{CCACHE_DISABLE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
-  set(QUERN_PRECOMPILE OFF)
-else()
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(QUERN_PRECOMPILE ON)
 endif()
 

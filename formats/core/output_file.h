@@ -62,7 +62,7 @@ class OutputFile {
   std::string path_;
   std::string partial_;
   int fd_ = -1;
-  uint64_t size_;
+  [[maybe_unused]] uint64_t size_;
   bool keep_;  // the partial file stays behind
   bool resumed_ = false;
   bool published_ = false;
