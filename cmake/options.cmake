@@ -27,12 +27,13 @@ if(QUERN_BUILD_FUZZERS)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-# Either ccache or precompiled headers: it cannot look into these.
+# Either ccache or precompiled headers: it cannot look into these. Not for the release build, where
+# g++ 12 then warns of what it inlines from the standard library.
 find_program(CCACHE ccache)
 set(QUERN_PRECOMPILE OFF)
 if(CCACHE AND NOT DEFINED ENV{CCACHE_DISABLE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
-elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+elseif(QUERN_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(QUERN_PRECOMPILE ON)
 endif()
 
