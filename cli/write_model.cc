@@ -202,6 +202,16 @@ std::vector<WritePlan> MakePlans(const ModelSource& source, const OutputModel& m
   return plans;
 }
 
+// Those that several plans share once.
+void SayNotes(const std::vector<WritePlan>& plans, const CommonOptions& common) {
+  std::set<std::string> said;
+  for (const WritePlan& plan : plans) {
+    for (const std::string& note : plan.notes) {
+      if (said.insert(note).second) Say(common, "note: " + note);
+    }
+  }
+}
+
 }  // namespace
 
 int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments& arguments,
@@ -213,7 +223,7 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
   const std::vector<WritePlan> plans =
       MakePlans(source, model, arguments, imatrix ? &*imatrix : nullptr, common);
   const std::vector<Job> jobs = MakeJobs(plans, arguments, source);
-  for (const std::string& note : plans.front().notes) Say(common, "note: " + note);
+  SayNotes(plans, common);
 
   ProgressLine line(common);
   converters::ExecuteOptions options{.threads = common.threads,

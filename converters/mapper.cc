@@ -4,12 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <map>
-#include <numbers>
 #include <set>
 #include <utility>
 
+#include "converters/computed_tensors.h"
 #include "converters/name_pattern.h"
 #include "formats/core/error.h"
 
@@ -20,63 +19,6 @@ namespace {
 // checkpoints store as buffers.
 constexpr std::array<std::string_view, 3> kBuffers = {"*.attention.masked_bias", "*.attention.bias",
                                                       "*.rotary_emb.inv_freq"};
-
-// Base of the frequencies that llama3 scaling bends, per pair of a head's dimensions, in single
-// precision and in the order of operations of the formula's published implementation: the values
-// end up in the file, so every rounding counts.
-std::vector<float> Llama3RopeFactors(const Hyperparameters& h) {
-  const auto number = [&](const char* name, double otherwise) {
-    return h.Find(name) ? h.Number(name) : otherwise;
-  };
-  const double dimensions =
-      h.Find("head_dim") ? h.Number("head_dim")
-                         : std::floor(h.Number("hidden_size") / h.Number("num_attention_heads"));
-  const auto base = static_cast<float>(number("$rope.rope_theta", 10000));
-  const double low = number("$rope.low_freq_factor", 1), high = number("$rope.high_freq_factor", 4);
-  const auto factor = static_cast<float>(number("$rope.factor", 8));
-  // llama.cpp reads this from the top level, where few models have it.
-  const double context = number("original_max_position_embeddings", 8192);
-  if (!(dimensions >= 2 && dimensions <= 65536) || low <= 0 || high <= 0 || low == high) {
-    throw Error(ErrorCode::kBadValue, {h.file(), {}, "rope_scaling"},
-                "the llama3 scaling's factors or the head size make no sense; correct the config");
-  }
-  std::vector<float> factors;
-  for (int i = 0; i < static_cast<int>(dimensions); i += 2) {
-    const float exponent = static_cast<float>(i) / static_cast<float>(dimensions);
-    const float frequency = 1.0f / std::pow(base, exponent);
-    const float wavelength = (1.0f / frequency) * static_cast<float>(2 * std::numbers::pi);
-    if (wavelength < static_cast<float>(context / high)) {
-      factors.push_back(1.0f);
-    } else if (wavelength > static_cast<float>(context / low)) {
-      factors.push_back(factor);
-    } else {
-      const float smooth =
-          ((1.0f / wavelength) * static_cast<float>(context) - static_cast<float>(low)) /
-          static_cast<float>(high - low);
-      factors.push_back(1.0f / ((1.0f - smooth) / factor + smooth));
-    }
-  }
-  return factors;
-}
-
-std::vector<float> ListedValues(const TensorRule& rule, const Hyperparameters& h) {
-  const std::string& name = rule.sources.at(0);
-  const auto list = h.Find(name);
-  if (!list || !list->is_array()) {
-    throw Error(
-        ErrorCode::kMissing, {h.file(), {}, name},
-        fmt::format("must be a list of numbers, for {}; add it to the config", rule.target));
-  }
-  std::vector<float> values;
-  for (const auto& item : *list) {
-    if (!item.is_number()) {
-      throw Error(ErrorCode::kBadValue, {h.file(), {}, name},
-                  fmt::format("{} is no number; correct the config", Printable(item.dump())));
-    }
-    values.push_back(static_cast<float>(item.get<double>()));
-  }
-  return values;
-}
 
 // Rows that come as groups of `parts` parts, one group after the other, sorted by part: all groups'
 // first parts, then all second parts, ... (GPT-NeoX keeps q, k and v together per head.)

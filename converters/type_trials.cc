@@ -19,23 +19,9 @@ constexpr uint64_t kMinSample = 64 << 10;
 constexpr uint64_t kMaxSample = 1 << 20;
 // Rows are taken in runs, since a row of a transposed tensor costs as much to read as a few.
 constexpr uint64_t kRunRows = 8;
-// The slow types (below 20 million weights per second and core) try one row of each run, or all
-// rows of a tensor that is no larger than the least sample.
-bool IsSlow(TensorType type) {
-  using T = TensorType;
-  switch (type) {
-    case T::kIQ1_S:
-    case T::kIQ1_M:
-    case T::kIQ2_XXS:
-    case T::kIQ2_XS:
-    case T::kIQ2_S:
-    case T::kIQ3_XXS:
-    case T::kIQ3_S:
-      return true;
-    default:
-      return false;
-  }
-}
+// Types that search a grid are several times slower than the others (docs/performance.md). They try
+// one row of each run, or all rows of a tensor that is no larger than the least sample.
+bool IsSlow(TensorType type) { return quant::FindCodec(type)->set_up != nullptr; }
 
 struct SampleRun {
   size_t trial;
