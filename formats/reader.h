@@ -33,6 +33,8 @@ struct OpenOptions {
   std::string root;
   // Keep objects of unknown classes in a pickle as inert placeholders instead of refusing the file.
   bool allow_opaque = false;
+  // The Ollama store that "ollama:NAME" is looked up in; empty: the usual places.
+  std::filesystem::path store;
 };
 inline constexpr std::string_view kWholeFile = ".";
 
