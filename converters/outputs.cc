@@ -28,9 +28,9 @@ bool HasHeader(const fs::path& path, const PlannedFile& planned) {
   return header == planned.header;
 }
 
-// A run that was killed while its files got their names has left some under the final one, their
-// journals still beside them. They become partial files again. Nothing else does: journal, size
-// and header must be this run's.
+// A run that was killed while its files got their names has left some under the final one. They
+// become partial files again. Nothing else does: a journal of the run, size and header must be
+// there.
 void RecoverPublished(const fs::path& path, const PlannedFile& planned) {
   const fs::path partial = path.string().append(kPartial);
   std::error_code error;
@@ -51,7 +51,7 @@ void RequireSpaceFor(std::span<const Job> jobs) {
 }  // namespace
 
 Output::Output(const ModelSource& source, const OutputModel& model, const Job& job, size_t file,
-               const OutputOptions& options)
+               const OutputOptions& options, bool is_known)
     : job_(job), file_(file) {
   const PlannedFile& planned = job.plan->files[file];
   const fs::path path = FilePath(*job.plan, job.path, file);
@@ -64,7 +64,8 @@ Output::Output(const ModelSource& source, const OutputModel& model, const Job& j
                 "the partial file is of another model, of another type or of other options, or the "
                 "model has changed since; drop --resume to start over");
   }
-  if (contents) RecoverPublished(path, planned);
+  is_known_ = is_known || contents;
+  if (is_known_) RecoverPublished(path, planned);
   disk_ = std::make_unique<OutputFile>(path, planned.bytes, options);
   if (contents && disk_->resumed()) {
     journal_ = std::make_unique<Journal>(journal, *contents);
@@ -164,7 +165,9 @@ Outputs::Outputs(const ModelSource& source, const OutputModel& model, std::span<
   for (const Job& job : jobs) {
     const size_t first_output = outputs_.size();
     for (size_t file = 0; file < job.plan->files.size(); ++file) {
-      outputs_.push_back(std::make_unique<Output>(source, model, job, file, options.output));
+      const bool is_known = !outputs_.empty() && outputs_.front()->is_known();
+      outputs_.push_back(
+          std::make_unique<Output>(source, model, job, file, options.output, is_known));
     }
     for (size_t i = 0; i < job.plan->tensors.size(); ++i) {
       const PlannedTensor& planned = job.plan->tensors[i];
@@ -225,7 +228,8 @@ void Outputs::Commit(const ExecuteOptions& options) {
     for (const auto& output : outputs_) output->disk().Retract();
     throw;
   }
-  for (const auto& output : outputs_) output->RemoveJournal();
+  // The first one's goes last: while it is there, the run is known for what it is.
+  std::for_each(outputs_.rbegin(), outputs_.rend(), [](const auto& o) { o->RemoveJournal(); });
 }
 
 }  // namespace quern::converters

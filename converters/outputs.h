@@ -23,11 +23,13 @@ namespace quern::converters {
 // One file of one job.
 class Output {
  public:
+  // `is_known`: the journal of another file has shown that this run is being resumed.
   Output(const ModelSource& source, const OutputModel& model, const Job& job, size_t file,
-         const OutputOptions& options);
+         const OutputOptions& options, bool is_known);
 
   const Job& job() const { return job_; }
   size_t file() const { return file_; }
+  bool is_known() const { return is_known_; }
   // What an earlier run of this identity says it has written; to be verified.
   const std::vector<JournalSlab>& promised() const { return promised_; }
   void WriteSlab(uint64_t offset, std::span<const uint8_t> bytes, uint64_t tensor, uint64_t first,
@@ -46,6 +48,7 @@ class Output {
 
   const Job& job_;
   size_t file_;
+  bool is_known_ = false;
   std::unique_ptr<OutputFile> disk_;
   std::unique_ptr<Journal> journal_;
   std::vector<JournalSlab> promised_;
