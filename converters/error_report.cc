@@ -39,16 +39,10 @@ double BitsPerWeight(uint64_t bytes, uint64_t weights) {
 void SlabErrors::Start(uint64_t first_row) {
   first_row_ = first_row;
   rows_.clear();
-  original_.clear();
-}
-
-void SlabErrors::KeepOriginal(std::span<const float> weights) {
-  original_.assign(weights.begin(), weights.end());
 }
 
 void SlabErrors::Measure(std::span<const float> weights, TensorType type, const uint8_t* blocks,
                          uint64_t columns, const float* importance) {
-  if (!original_.empty()) weights = original_;
   decoded_.resize(weights.size());
   quant::FindCodec(type)->dequantize(blocks, decoded_.data(), decoded_.size());
   const std::span<const float> decoded(decoded_);
@@ -59,7 +53,6 @@ void SlabErrors::Measure(std::span<const float> weights, TensorType type, const 
                           importance ? std::span(importance, columns) : std::span<const float>(),
                           block, first_row_ + rows_.size()));
   }
-  original_.clear();
 }
 
 ErrorReport::ErrorReport(const OutputModel& model, std::vector<const WritePlan*> plans)

@@ -24,10 +24,7 @@ namespace quern::converters {
 class SlabErrors {
  public:
   void Start(uint64_t first_row);
-  // Keeps the weights of the next tile as they are; for weights that will be rounded in place.
-  void KeepOriginal(std::span<const float> weights);
-  // Measures the next tile. `weights` are not used where KeepOriginal was called for this tile;
-  // `importance` is null or one value per column.
+  // Measures the next tile. `importance` is null or one value per column.
   void Measure(std::span<const float> weights, TensorType type, const uint8_t* blocks,
                uint64_t columns, const float* importance);
 
@@ -37,7 +34,7 @@ class SlabErrors {
  private:
   uint64_t first_row_ = 0;
   std::vector<quant::ErrorStatistics> rows_;
-  std::vector<float> original_, decoded_;
+  std::vector<float> decoded_;
 };
 
 class ErrorReport {

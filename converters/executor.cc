@@ -12,15 +12,12 @@
 #include <vector>
 
 #include "converters/outputs.h"
+#include "converters/slab_encoder.h"
 #include "formats/core/error.h"
-#include "quant/codec.h"
-#include "quant/finite.h"
 
 namespace quern::converters {
 namespace {
 
-// Weights that are decoded and quantized at a time: their f32 form stays in the L2 cache.
-constexpr uint64_t kTileWeights = 32 << 10;
 constexpr uint64_t kMaxSlabWeights = 2 << 20;
 constexpr uint64_t kMinSlabWeights = 64 << 10;
 
@@ -33,19 +30,18 @@ struct Slab {
 
 // A thread's buffers.
 struct Scratch {
+  SlabEncoder encoder;
   std::vector<uint8_t> source;
-  std::vector<float> weights;
-  std::vector<uint8_t> half;
-  std::vector<uint8_t> blocks;
-  SlabErrors errors;
+  std::vector<Encoding> encodings;  // for the first of `targets`, in their order
+  std::vector<const Target*> targets;
 };
 
-// Bytes per weight that a slab costs: source, blocks of the widest output, transform scratch.
-constexpr uint64_t kSlabBytesPerWeight = 4 + 4 + 4;
+// Bytes per weight that a slab costs: source, transform scratch, the widest blocks of each output.
+uint64_t SlabBytesPerWeight(size_t jobs) { return 4 + 4 + 4 * jobs; }
 
-uint64_t SlabWeights(const ExecuteOptions& options, int threads) {
+uint64_t SlabWeights(const ExecuteOptions& options, int threads, size_t jobs) {
   const uint64_t memory = options.memory ? options.memory : kDefaultSlabMemory;
-  const uint64_t weights = memory / static_cast<uint64_t>(threads) / kSlabBytesPerWeight;
+  const uint64_t weights = memory / static_cast<uint64_t>(threads) / SlabBytesPerWeight(jobs);
   return std::clamp(weights, kMinSlabWeights, kMaxSlabWeights);
 }
 
@@ -62,11 +58,6 @@ std::vector<Slab> CutIntoSlabs(const OutputModel& model, uint64_t slab_weights) 
     }
   }
   return slabs;
-}
-
-// Rows of one matrix of a tensor that may be a stack of them (experts), which share importance.
-uint64_t MatrixRows(const Shape& shape) {
-  return shape.size() < 2 ? 1 : std::max<uint64_t>(shape[shape.size() - 2], 1);
 }
 
 int Threads(const ExecuteOptions& options) {
@@ -90,12 +81,12 @@ class Run {
 
   void WriteTensors() {
     const int threads = Threads(options_);
-    slabs_ = CutIntoSlabs(model_, SlabWeights(options_, threads));
+    slabs_ = CutIntoSlabs(model_, SlabWeights(options_, threads, jobs_.size()));
     std::erase_if(slabs_, [this](const Slab& slab) { return IsDone(slab); });
     const auto count = static_cast<int64_t>(slabs_.size());
 #pragma omp parallel num_threads(threads)
     {
-      Scratch scratch;
+      Scratch scratch{.encoder = SlabEncoder(options_.errors != nullptr)};
 #pragma omp for schedule(dynamic, 1)
       for (int64_t i = 0; i < count; ++i) {
         if (failed_slab_.load(std::memory_order_relaxed) < i) continue;
@@ -140,89 +131,38 @@ class Run {
 
   void WriteSlab(const Slab& slab, Scratch& scratch) {
     const OutputTensor& tensor = model_.tensors[slab.tensor];
-    const uint64_t columns = tensor.value.columns();
-    const uint64_t row_bytes = *RowBytes(tensor.value.type, columns);
-    scratch.source.resize(slab.rows * row_bytes);
+    scratch.source.resize(slab.rows * *RowBytes(tensor.value.type, tensor.value.columns()));
     EvaluateRows(source_, tensor.value, slab.first, slab.rows, scratch.source);
+    scratch.targets.clear();
     for (const Target& target : outputs_.TargetsOf(slab.tensor)) {
       if (target.Holds(slab.first, slab.rows) && !options_.errors) continue;
-      std::span<const uint8_t> bytes = scratch.source;
-      if (target.planned().type != tensor.value.type) {
-        scratch.blocks.resize(slab.rows * target.row_bytes());
-        scratch.errors.Start(slab.first);
-        Encode(tensor, slab, target.planned(), scratch);
-        if (options_.errors) {
-          const auto job = static_cast<size_t>(&target.job() - jobs_.data());
-          options_.errors->Add(job, slab.tensor, scratch.errors);
-        }
-        bytes = scratch.blocks;
+      if (target.planned().type == tensor.value.type) {
+        target.Write(slab.first, slab.rows, scratch.source);
+      } else {
+        scratch.targets.push_back(&target);
       }
-      target.Write(slab.first, slab.rows, bytes);
     }
+    if (!scratch.targets.empty()) EncodeSlab(slab, scratch);
   }
 
-  // scratch.source -> scratch.blocks, tile by tile.
-  void Encode(const OutputTensor& tensor, const Slab& slab, const PlannedTensor& planned,
-              Scratch& scratch) {
-    const uint64_t columns = tensor.value.columns();
-    const uint64_t source_row = *RowBytes(tensor.value.type, columns);
-    const uint64_t block_row = *RowBytes(planned.type, columns);
-    const quant::Codec& decoder = *quant::FindCodec(tensor.value.type);
-    const quant::Codec& encoder = *quant::FindCodec(planned.type);
-    if (encoder.set_up != nullptr) encoder.set_up();
-    const uint64_t tile_rows = std::clamp<uint64_t>(kTileWeights / columns, 1, slab.rows);
-    const uint64_t matrix_rows = MatrixRows(tensor.value.shape);
-    scratch.weights.resize(tile_rows * columns);
-    for (uint64_t row = 0, rows = 0; row < slab.rows; row += rows) {
-      const uint64_t matrix_row = (slab.first + row) % matrix_rows;
-      rows = std::min({tile_rows, slab.rows - row, matrix_rows - matrix_row});
-      const std::span<float> weights(scratch.weights.data(), rows * columns);
-      decoder.dequantize(scratch.source.data() + row * source_row, weights.data(), weights.size());
-      RequireFinite(weights, slab, (slab.first + row) * columns, tensor.value.type);
-      if (planned.via) {
-        if (options_.errors) scratch.errors.KeepOriginal(weights);
-        RoundTo(*planned.via, weights, scratch);
-        RequireFinite(weights, slab, (slab.first + row) * columns, *planned.via);
-      }
-      const float* importance = nullptr;
-      if (!planned.importance.empty()) {
-        importance = planned.importance.data() + (slab.first + row) / matrix_rows * columns;
-      }
-      uint8_t* blocks = scratch.blocks.data() + row * block_row;
-      encoder.quantize(weights.data(), blocks, rows, columns, importance);
+  // For scratch.targets.
+  void EncodeSlab(const Slab& slab, Scratch& scratch) {
+    const size_t count = scratch.targets.size();
+    if (scratch.encodings.size() < count) scratch.encodings.resize(count);
+    for (size_t i = 0; i < count; ++i) {
+      scratch.encodings[i].planned = &scratch.targets[i]->planned();
+    }
+    scratch.encoder.Encode(model_.tensors[slab.tensor], slab.first, slab.rows, scratch.source,
+                           std::span(scratch.encodings).first(count),
+                           [&](const std::string& what) { Found(slab, what); });
+    for (size_t i = 0; i < count; ++i) {
+      const Target& target = *scratch.targets[i];
       if (options_.errors) {
-        scratch.errors.Measure(weights, planned.type, blocks, columns, importance);
+        const auto job = static_cast<size_t>(&target.job() - jobs_.data());
+        options_.errors->Add(job, slab.tensor, scratch.encodings[i].errors);
       }
-      if (planned.type == TensorType::kF16 && tensor.value.type != TensorType::kF16) {
-        RequireFitsF16(weights, slab, (slab.first + row) * columns);
-      }
+      target.Write(slab.first, slab.rows, scratch.encodings[i].blocks);
     }
-  }
-
-  static void RoundTo(TensorType via, std::span<float> weights, Scratch& scratch) {
-    const quant::Codec& codec = *quant::FindCodec(via);
-    scratch.half.resize(*RowBytes(via, weights.size()));
-    codec.quantize(weights.data(), scratch.half.data(), 1, weights.size(), nullptr);
-    codec.dequantize(scratch.half.data(), weights.data(), weights.size());
-  }
-
-  void RequireFinite(std::span<const float> weights, const Slab& slab, uint64_t first,
-                     TensorType type) {
-    if (const auto at = quant::FirstNonFinite(weights)) {
-      Found(slab, fmt::format("weight {} is not a finite number in {}; the model is damaged or "
-                              "needs a wider type (--allow-nonfinite goes on)",
-                              first + *at, Name(type)));
-    }
-  }
-
-  void RequireFitsF16(std::span<const float> weights, const Slab& slab, uint64_t first) {
-    constexpr float kLimit = 65520.0f;  // rounds to infinity in F16
-    const auto at = std::find_if(weights.begin(), weights.end(), [](float weight) {
-      return weight >= kLimit || weight <= -kLimit;
-    });
-    if (at == weights.end()) return;
-    Found(slab, fmt::format("weight {} is {} and does not fit F16; use BF16 or F32",
-                            first + static_cast<uint64_t>(at - weights.begin()), *at));
   }
 
   // A weight that is or becomes NaN or infinite.
@@ -273,13 +213,13 @@ uint64_t ExecuteMemory(const OutputModel& model, std::span<const Job> jobs,
   for (const OutputTensor& tensor : model.tensors) {
     widest_row = std::max(widest_row, tensor.value.columns());
   }
-  const uint64_t weights = std::max(SlabWeights(options, threads), widest_row);
+  const uint64_t weights = std::max(SlabWeights(options, threads, jobs.size()), widest_row);
   uint64_t headers = 0;
   for (const Job& job : jobs) {
     for (const PlannedFile& file : job.plan->files) headers += file.header.size();
   }
   return headers + static_cast<uint64_t>(threads) *
-                       (weights * kSlabBytesPerWeight + kTileWeights * 2 * sizeof(float));
+                       (weights * SlabBytesPerWeight(jobs.size()) + SlabEncoder::ScratchBytes());
 }
 
 void Execute(const ModelSource& source, const OutputModel& model, std::span<const Job> jobs,

@@ -77,18 +77,5 @@ TEST_F(ErrorReportTest, TellsErrorsWorstBlockAndSizes) {
   EXPECT_EQ(json["totals"]["bytes"], 8 * 68 + 64 * 4);
 }
 
-TEST_F(ErrorReportTest, OriginalIsWhatWasKeptBeforeRounding) {
-  std::vector<float> weights(64, 1.0f);
-  std::vector<uint8_t> blocks(64 * 2);
-  quant::FindCodec(TensorType::kBF16)->quantize(weights.data(), blocks.data(), 1, 64, nullptr);
-  SlabErrors errors;
-  errors.Start(0);
-  errors.KeepOriginal(std::vector<float>(64, 1.25f));
-  errors.Measure(weights, TensorType::kBF16, blocks.data(), 64, nullptr);
-  errors.Measure(weights, TensorType::kBF16, blocks.data(), 64, nullptr);
-  EXPECT_EQ(errors.rows()[0].largest_error, 0.25);
-  EXPECT_EQ(errors.rows()[1].largest_error, 0);
-}
-
 }  // namespace
 }  // namespace quern::converters
