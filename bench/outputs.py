@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 """Several outputs from one read, and the memory of everything that writes a model.
 
-    bench/outputs.py several [--rounds 3] [--folder DIR]
+    bench/outputs.py several [--rounds 3] [--disk 200] [--folder DIR]
     bench/outputs.py memory [--size GB] [--folder DIR]
 
 `several`: three types in one run against three runs, on a 307M-parameter Llama in BF16 (615 MB),
 with the bytes that each process read (rchar of /proc/PID/io). Once with the source in the page
-cache, and once evicted before every run, as a source is that is larger than memory. `memory`: peak resident memory of
-convert, quantize, split, merge, three outputs and a resumed run, on a sparse source of about --size
-GB. Two threads. Times are of whole processes; every figure is the best of the rounds. Needs
-Debian's python3-numpy.
+cache, once evicted before every run, as a source is that is larger than memory, and once evicted on
+a disk that reads --disk MB/s (blkio cgroup; left out where none may be made). `memory`: peak
+resident memory of convert, quantize, split, merge, three outputs and a resumed run, on a sparse
+source of about --size GB. Two threads. Times are of whole processes; every figure is the best of
+the rounds. Needs Debian's python3-numpy.
 """
 import argparse
 import os
@@ -53,7 +54,33 @@ def evict(path):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def several(folder, rounds):
+class SlowDisk:
+    """A blkio cgroup whose processes read `megabytes` MB/s from the disk of `path`."""
+
+    def __init__(self, path, megabytes):
+        self.group = pathlib.Path(f"/sys/fs/cgroup/blkio/quern-{os.getpid()}")
+        disk = os.stat(path).st_dev
+        self.limit = f"{os.major(disk)}:{os.minor(disk)} {megabytes * 1000000}"
+
+    def __enter__(self):
+        try:
+            self.group.mkdir()
+            (self.group / "blkio.throttle.read_bps_device").write_text(self.limit)
+            return self
+        except OSError as error:
+            print(f"no slow disk here: {error}")
+            return None
+
+    def __exit__(self, *_):
+        if self.group.exists():
+            (self.group.parent / "tasks").write_text(str(os.getpid()))
+            self.group.rmdir()
+
+    def enter(self):
+        (self.group / "tasks").write_text(str(os.getpid()))
+
+
+def several(folder, rounds, disk):
     source, gguf = folder / "llama-307m", folder / "bf16.gguf"
     in_child(make_folder, source, 1024, 20, 2816, 16, 8, sparse=False)
     run("convert", source, "-o", gguf)
@@ -62,24 +89,34 @@ def several(folder, rounds):
           f"{'three: MB':>10}")
     sets = ["Q8_0", "Q5_0", "Q4_0"], ["F16", "Q8_0", "BF16"], ["Q4_K_M", "Q6_K", "Q8_0"]
     for types, cold in ((types, cold) for types in sets for cold in (False, True)):
-        one, three, read_one, read_three = float("inf"), float("inf"), 0, 0
+        compare(folder, gguf, types, "evicted" if cold else "cached", rounds)
+    with SlowDisk(folder, disk) as slow:
+        if slow:
+            slow.enter()  # and all processes that are started from now on
+            for types in sets:
+                compare(folder, gguf, types, f"{disk} MB/s", rounds)
 
-        def quantize(*arguments):
-            if cold:
-                evict(gguf)
-            return run("quantize", gguf, *arguments, "--force")
 
-        for _ in range(rounds):
-            together = [a for t in types for a in ("-t", t)]
-            seconds, _, read_one = quantize(*together, "-o", folder / "{type}.gguf")
-            one = min(one, seconds)
-            runs = [quantize("-t", t, "-o", folder / f"single-{t}.gguf") for t in types]
-            three, read_three = min(three, sum(r[0] for r in runs)), sum(r[2] for r in runs)
-        for t in types:
-            if subprocess.run(["cmp", folder / f"{t}.gguf", folder / f"single-{t}.gguf"]).returncode != 0:
-                raise SystemExit("the bytes differ")
-        print(f"{' '.join(types):24} {'evicted' if cold else 'cached':8} {one:10.2f} {three:13.2f} {one / three:6.2f} {read_one / 1e6:8.0f} "
-              f"{read_three / 1e6:10.0f}", flush=True)
+def compare(folder, gguf, types, where, rounds):
+    """One run that writes all types against a run for each."""
+    one, three, read_one, read_three = float("inf"), float("inf"), 0, 0
+
+    def quantize(*arguments):
+        if where != "cached":
+            evict(gguf)
+        return run("quantize", gguf, *arguments, "--force")
+
+    for _ in range(rounds):
+        together = [a for t in types for a in ("-t", t)]
+        seconds, _, read_one = quantize(*together, "-o", folder / "{type}.gguf")
+        one = min(one, seconds)
+        runs = [quantize("-t", t, "-o", folder / f"single-{t}.gguf") for t in types]
+        three, read_three = min(three, sum(r[0] for r in runs)), sum(r[2] for r in runs)
+    for t in types:
+        if subprocess.run(["cmp", folder / f"{t}.gguf", folder / f"single-{t}.gguf"]).returncode != 0:
+            raise SystemExit("the bytes differ")
+    print(f"{' '.join(types):24} {where:8} {one:10.2f} {three:13.2f} {one / three:6.2f} {read_one / 1e6:8.0f} "
+          f"{read_three / 1e6:10.0f}", flush=True)
 
 
 def memory(folder, size):
@@ -130,11 +167,12 @@ def main():
     parser.add_argument("what", choices=["several", "memory"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=float, default=8)
+    parser.add_argument("--disk", type=int, default=200)
     parser.add_argument("--folder", help="where the models go (default: a temporary folder)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         if arguments.what == "several":
-            several(pathlib.Path(name), arguments.rounds)
+            several(pathlib.Path(name), arguments.rounds, arguments.disk)
         else:
             memory(pathlib.Path(name), arguments.size)
 
