@@ -47,7 +47,6 @@ int main(int argc, char** argv) {
   quern::cli::AddInspect(app, program);
   quern::cli::AddPerplexity(app, program);
   quern::cli::AddDrift(app, program);
-  // DRIFT
   quern::cli::AddLists(app, program);
   quern::cli::AddTokenize(app, program);
   try {
