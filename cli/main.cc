@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   quern::cli::AddPerplexity(app, program);
   quern::cli::AddDrift(app, program);
   // DRIFT
+  quern::cli::AddImatrix(app, program);
   quern::cli::AddLists(app, program);
   quern::cli::AddTokenize(app, program);
   try {
