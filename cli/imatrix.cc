@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/evaluation.h"
@@ -101,8 +102,13 @@ void SkipChunks(const Arguments& arguments, EvaluationText& text) {
   text.tokens.erase(text.tokens.begin(), text.tokens.begin() + static_cast<ptrdiff_t>(tokens));
 }
 
-verify::ImatrixRun Collect(const Arguments& arguments, const CommonOptions& common,
-                           const verify::ReferenceModel& model, ImatrixSums& sums) {
+struct Collected {
+  std::optional<int32_t> bos;
+  verify::ImatrixRun run;
+};
+
+Collected Collect(const Arguments& arguments, const CommonOptions& common,
+                  const verify::ReferenceModel& model, ImatrixSums& sums) {
   const EvaluationArguments& evaluation = arguments.evaluation;
   EvaluationText text = ReadText(evaluation, model);
   SkipChunks(arguments, text);
@@ -113,7 +119,7 @@ verify::ImatrixRun Collect(const Arguments& arguments, const CommonOptions& comm
   const verify::ImatrixRun run = verify::CollectImatrix(model, text.tokens, options, sums);
   line.Finish();
   sums.datasets.push_back(evaluation.text.empty() ? evaluation.token_ids : evaluation.text);
-  return run;
+  return {text.bos, run};
 }
 
 Json CoverageToJson(const verify::ImatrixCoverage& coverage) {
@@ -128,7 +134,7 @@ Json CoverageToJson(const verify::ImatrixCoverage& coverage) {
 }
 
 Json ResultToJson(const Arguments& arguments, const ImatrixSums& sums,
-                  const verify::ImatrixCoverage& coverage, const verify::ImatrixRun& run) {
+                  const verify::ImatrixCoverage& coverage, const Collected& collected) {
   Json json = {{"model", arguments.model.empty() ? Json() : Json(arguments.model)},
                {"output", arguments.output},
                {"format", FormOf(arguments) == ImatrixForm::kLegacy ? "dat" : "gguf"},
@@ -139,6 +145,8 @@ Json ResultToJson(const Arguments& arguments, const ImatrixSums& sums,
                {"in_files", arguments.in_files},
                {"coverage", CoverageToJson(coverage)}};
   if (arguments.collects()) {
+    const verify::ImatrixRun& run = collected.run;
+    json["bos"] = collected.bos ? Json(*collected.bos) : Json();
     json["windows"] = run.windows;
     json["batches"] = run.batches;
     json["seconds"] = run.seconds;
@@ -149,8 +157,9 @@ Json ResultToJson(const Arguments& arguments, const ImatrixSums& sums,
 
 void PrintText(const Arguments& arguments, const ImatrixSums& sums,
                const verify::ImatrixCoverage& coverage) {
-  fmt::print("{}: {} entries, {} chunks of {} tokens\n", arguments.output, sums.entries.size(),
-             sums.ChunkCount(), sums.chunk_size);
+  const int64_t chunks = sums.ChunkCount();
+  fmt::print("{}: {} entries, {} chunk{} of {} tokens\n", arguments.output, sums.entries.size(),
+             chunks, chunks == 1 ? "" : "s", sums.chunk_size);
   for (const std::string& name : coverage.without_data) {
     fmt::print("  {}: no data\n", Printable(name));
   }
@@ -180,14 +189,15 @@ int MakeImatrix(const Arguments& arguments, const CommonOptions& common) {
   if (!arguments.model.empty()) {
     model = std::make_unique<verify::ReferenceModel>(
         OpenForEvaluation(arguments.model, arguments.evaluation));
+    verify::RequireFit(model->model, sums);
   }
-  verify::ImatrixRun run;
-  if (arguments.collects()) run = Collect(arguments, common, *model, sums);
+  Collected collected;
+  if (arguments.collects()) collected = Collect(arguments, common, *model, sums);
   WriteImatrix(sums, FormOf(arguments), arguments.output, {.force = common.force});
   const verify::ImatrixCoverage coverage =
       verify::MeasureCoverage(sums, model ? &model->model : nullptr);
   if (common.json) {
-    PrintJson(ResultToJson(arguments, sums, coverage, run));
+    PrintJson(ResultToJson(arguments, sums, coverage, collected));
   } else {
     PrintText(arguments, sums, coverage);
   }

@@ -27,16 +27,16 @@ Stack StackOf(const OutputTensor& tensor) {
   return {n > 2 ? shape[n - 3] : 1, n > 1 ? shape[n - 2] : 1, tensor.value.columns()};
 }
 
+SumsEntry& EntryOf(const OutputTensor& tensor, ImatrixSums& sums) {
+  const Stack stack = StackOf(tensor);
+  return EntryFor(sums, tensor.name, stack.matrices, stack.columns);
+}
+
 // Keeps `sums` where the model's run shows what enters a matrix.
 class Collector : public InputObserver {
  public:
-  Collector(const OutputModel& model, bool process_output, int threads, ImatrixSums& sums)
-      : process_output_(process_output), threads_(threads), sums_(sums) {
-    for (const OutputTensor& tensor : model.tensors) {
-      const auto earlier = sums.entries.find(tensor.name);
-      if (earlier != sums.entries.end()) EntryOf(tensor);
-    }
-  }
+  Collector(bool process_output, int threads, ImatrixSums& sums)
+      : process_output_(process_output), threads_(threads), sums_(sums) {}
 
   void OnInput(const Linear& linear, const float* x, size_t tokens, size_t ldx) override {
     const OutputTensor& tensor = *linear.weight;
@@ -45,7 +45,7 @@ class Collector : public InputObserver {
     const Stack stack = StackOf(tensor);
     // Parts of a joined matrix take the same input, which counts once.
     if (linear.first % stack.rows != 0) return;
-    SumsEntry& entry = EntryOf(tensor);
+    SumsEntry& entry = EntryOf(tensor, sums_);
     const uint64_t matrix = linear.first / stack.rows;
     entry.counts[matrix] += static_cast<int64_t>(tokens);
     double* sums = entry.sums.data() + matrix * stack.columns;
@@ -56,11 +56,6 @@ class Collector : public InputObserver {
   }
 
  private:
-  SumsEntry& EntryOf(const OutputTensor& tensor) {
-    const Stack stack = StackOf(tensor);
-    return EntryFor(sums_, tensor.name, stack.matrices, stack.columns);
-  }
-
   bool process_output_;
   int threads_;
   ImatrixSums& sums_;
@@ -78,6 +73,12 @@ uint64_t SumsBytes(const OutputModel& model) {
 
 }  // namespace
 
+void RequireFit(const OutputModel& model, ImatrixSums& sums) {
+  for (const OutputTensor& tensor : model.tensors) {
+    if (sums.entries.contains(tensor.name)) EntryOf(tensor, sums);
+  }
+}
+
 ImatrixRun CollectImatrix(const ReferenceModel& model, std::span<const int32_t> tokens,
                           const ImatrixOptions& options, ImatrixSums& sums) {
   using Clock = std::chrono::steady_clock;
@@ -86,7 +87,8 @@ ImatrixRun CollectImatrix(const ReferenceModel& model, std::span<const int32_t> 
   const uint64_t memory = evaluation.memory > 0 ? evaluation.memory : kDefaultReferenceMemory;
   Products products(ThreadCount(evaluation.threads));
   Forward forward(model, evaluation.context, SlabBytes(memory), products);
-  Collector collector(model.model, options.process_output, products.threads(), sums);
+  RequireFit(model.model, sums);
+  Collector collector(options.process_output, products.threads(), sums);
   forward.set_observer(&collector);
   const Windows windows = CutWindows(tokens, evaluation);
   const uint64_t fixed = ProgramBytes(model, products.threads()) + SlabBytes(memory) +

@@ -31,9 +31,12 @@ struct ImatrixRun {
   double product_seconds = 0;
 };
 
+// Throws kMismatch where an entry of an earlier file does not fit the model's tensor of that name.
+// A single count for a stack of experts becomes one for each.
+void RequireFit(const converters::OutputModel& model, ImatrixSums& sums);
+
 // Adds to `sums`, which may hold earlier files' already, an entry for each matrix; datasets and
-// chunk_size stay as they are. Throws as Forward and CutWindows, and before any work kMismatch
-// where an earlier entry does not fit the model.
+// chunk_size stay as they are. Throws as Forward and CutWindows, and as RequireFit before any work.
 ImatrixRun CollectImatrix(const ReferenceModel& model, std::span<const int32_t> tokens,
                           const ImatrixOptions& options, ImatrixSums& sums);
 

