@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "formats/core/json.h"
-#include "formats/imatrix/imatrix_reader.h"
+#include "formats/imatrix/imatrix_writer.h"
 #include "tests/cli/run_quern.h"
 
 namespace quern {
@@ -116,7 +116,8 @@ TEST(ImatrixCommand, SummarizesAsJsonAndText) {
   const std::string output = (folder.path() / "imatrix.gguf").string();
   std::vector<std::string> arguments = Chunks("1", "2");
   arguments.insert(arguments.begin(), "imatrix");
-  arguments.insert(arguments.end(), {"--process-output", "-o", output, "-q", "--json"});
+  arguments.insert(arguments.end(),
+                   {"--process-output", "-o", output, "-q", "--json", "--threads", "1"});
   auto run = RunQuern(arguments);
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_EQ(run.err, "");
@@ -136,6 +137,35 @@ TEST(ImatrixCommand, SummarizesAsJsonAndText) {
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_THAT(run.out, AllOf(HasSubstr("29 entries, 2 chunks of 256"),
                              HasSubstr("token_embd.weight: no data")));
+}
+
+TEST(ImatrixCommand, ReportsExpertsThatWereSeenRarelyOrNever) {
+  const TempFolder folder;
+  formats::imatrix::ImatrixSums sums;
+  sums.chunk_size = 1024;
+  sums.entries["blk.0.ffn_down_exps.weight"] = {{1, 1, 1, 0}, {2000, 5, 43, 0}};
+  sums.entries["blk.0.ffn_up_exps.weight"] = {{1, 1, 1, 0}, {2000, 5, 43, 0}};
+  sums.entries["blk.0.never.weight"] = {{0}, {0}};
+  const std::string file = (folder.path() / "mixture.gguf").string();
+  WriteImatrix(sums, formats::imatrix::ImatrixForm::kGguf, file, {});
+  const std::vector<std::string> arguments = {
+      "imatrix", "--in-file", file, "-o", (folder.path() / "out").string(), "--force"};
+  const auto text = RunQuern(arguments);
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("out: 3 entries, 1 chunk of 1024 tokens\n"
+                                  "  blk.0.never.weight: no data\n"
+                                  "  blk.0.ffn_down_exps.weight, blk.0.ffn_up_exps.weight: "
+                                  "partial data (75.00%), never seen: experts 3; "
+                                  "fewer than 128 tokens: experts 1, 2\n"));
+  auto with_json = arguments;
+  with_json.push_back("--json");
+  const Json json = ParseJson(RunQuern(with_json).out, "imatrix");
+  EXPECT_EQ(json.at("model"), Json());
+  EXPECT_EQ(json.at("coverage").at("without_data"), Json({"blk.0.never.weight"}));
+  const Json& experts = json.at("coverage").at("experts").at(0);
+  EXPECT_EQ(experts.at("counts"), Json({2000, 5, 43, 0}));
+  EXPECT_EQ(experts.at("unseen"), Json({3}));
+  EXPECT_EQ(experts.at("rare"), Json({1, 2}));
 }
 
 TEST(ImatrixCommand, RefusesWhatMakesNoSenseBeforeWorkStarts) {
