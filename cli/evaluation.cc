@@ -101,7 +101,8 @@ EvaluationText ReadText(const EvaluationArguments& arguments, const verify::Refe
     text.words = CountWords(content);
   }
   if (arguments.token_ids.empty()) {
-    const auto ids = converters::TextTokenizer(model.model.metadata).Encode(content);
+    const auto ids = converters::TextTokenizer(model.model.metadata)
+                         .Encode(content, {.parse_special = arguments.parse_special});
     text.tokens.assign(ids.begin(), ids.end());
   } else {
     text.tokens = ReadIds(arguments.token_ids);

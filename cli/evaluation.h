@@ -19,6 +19,7 @@ struct EvaluationArguments {
   std::string token_ids;
   size_t context = 512;
   size_t windows = 0;
+  bool parse_special = false;
   std::vector<std::string> architecture_files;
   formats::OpenOptions open;
 };

@@ -47,6 +47,7 @@ int main(int argc, char** argv) {
   quern::cli::AddInspect(app, program);
   quern::cli::AddPerplexity(app, program);
   quern::cli::AddDrift(app, program);
+  quern::cli::AddImatrix(app, program);
   quern::cli::AddLists(app, program);
   quern::cli::AddTokenize(app, program);
   try {

@@ -115,6 +115,7 @@ std::optional<std::string> Stem(const std::string& name, std::string_view suffix
 
 Imatrix ReadLegacyImatrix(ByteReader& reader) {
   Imatrix imatrix;
+  imatrix.counts_chunks = true;
   const uint32_t count = ReadCount(reader, "count of entries", 1);
   constexpr uint64_t kLeastEntryBytes = 4 + 1 + 4 + 4 + 4;
   reader.Require(count, kLeastEntryBytes, "count of entries");

@@ -8,7 +8,8 @@
 // The GGUF form: tensors NAME.in_sum2 (sums of squares, one row per expert) and NAME.counts (one
 // per row), keys imatrix.datasets, imatrix.chunk_count, imatrix.chunk_size. Source:
 // https://github.com/ggml-org/llama.cpp, common/imatrix-loader.cpp and tools/quantize.
-// Non-goals: which tensor uses which values (quant/imatrix.h), writing, merging.
+// Non-goals: which tensor uses which values (quant/imatrix.h), merging (imatrix_sums.h), writing
+// (imatrix_writer.h).
 #ifndef QUERN_FORMATS_IMATRIX_IMATRIX_READER_H_
 #define QUERN_FORMATS_IMATRIX_IMATRIX_READER_H_
 
@@ -34,6 +35,7 @@ struct Imatrix {
   std::vector<std::string> datasets;  // texts that it was computed from
   uint32_t chunk_count = 0;           // 0: not known
   uint32_t chunk_size = 0;            // tokens per chunk; 0: not known
+  bool counts_chunks = false;         // the legacy form's counts are of chunks, not of tokens
 };
 
 // Either form, told apart by content. Throws what the two functions below and OpenModel throw.

@@ -32,8 +32,12 @@ def restart_with_library_path():
         os.execv(sys.executable, [sys.executable] + sys.argv)
 
 
-def set_context_fields(params, context):
-    """Context and batch sizes; no flash attention; keys and values kept in F32."""
+# bool(tensor, ask, user_data): whether a tensor is wanted, then the tensor once it is computed.
+Watch = C.CFUNCTYPE(C.c_bool, C.c_void_p, C.c_bool, C.c_void_p)
+
+
+def set_context_fields(params, context, watch=None):
+    """Context and batch sizes; no flash attention; keys and values kept in F32; who sees tensors."""
     raw = bytes(params.bytes)
     struct.pack_into("<III", params.bytes, 0, context, context, context)
     unset = struct.pack("<iiii", -1, -1, -1, -1)  # rope scaling, pooling, attention, flash attention
@@ -43,12 +47,13 @@ def set_context_fields(params, context):
               if raw[at - 16:at + 8] == bytes(16) + struct.pack("<ii", 1, 1)]  # after two null pointers
     assert len(caches) == 1, "another layout of llama_context_params"
     struct.pack_into("<ii", params.bytes, caches[0], 0, 0)
+    if watch: struct.pack_into("<Q", params.bytes, caches[0] - 16, C.cast(watch, C.c_void_p).value)
 
 
 class Oracle:
     def __init__(self):
         load = lambda pattern: C.CDLL(str(sorted(ORACLE.glob(pattern))[0]), mode=C.RTLD_GLOBAL)
-        load("libggml-base.so")
+        self.base = load("libggml-base.so")
         ggml = load("libggml.v*.so")
         self.lib = lib = load("libllama.v*.so")
         self.quiet = C.CFUNCTYPE(None, C.c_int, C.c_char_p, C.c_void_p)(lambda *_: None)
@@ -89,10 +94,10 @@ class Oracle:
         assert count >= 0
         return list(ids[:count])
 
-    def logits(self, model, ids):
-        """[len(ids), vocabulary] after each token."""
+    def logits(self, model, ids, watch=None):
+        """[len(ids), vocabulary] after each token; `watch` sees the tensors on the way."""
         params = self.lib.llama_context_default_params()
-        set_context_fields(params, len(ids))
+        set_context_fields(params, len(ids), watch)
         context = self.lib.llama_init_from_model(model, params)
         assert context, "no context"
         batch = self.lib.llama_batch_init(len(ids), 0, 1)

@@ -93,7 +93,8 @@ using Vector = std::vector<double>;
 // The decoder in loops over single tokens.
 class Naive {
  public:
-  explicit Naive(const TinyOptions& options) : o_(options), tensors_(MakeTensors(options)) {}
+  explicit Naive(const TinyOptions& options, NaiveInputs* inputs = nullptr)
+      : o_(options), tensors_(MakeTensors(options)), inputs_(inputs) {}
 
   std::vector<Vector> Logits(const std::vector<int32_t>& tokens) {
     std::vector<Vector> x;
@@ -142,6 +143,7 @@ class Naive {
                const std::string& bias_name = "") {
     const TinyTensor& weight = *Find(name + ".weight");
     const TinyTensor* bias = Find(bias_name.empty() ? name + ".bias" : bias_name);
+    if (inputs_) Record(name + ".weight", weight.shape, x, first);
     Vector y(rows, 0.0);
     for (uint64_t r = 0; r < rows; ++r) {
       for (size_t c = 0; c < x.size(); ++c) {
@@ -150,6 +152,18 @@ class Naive {
       if (bias) y[r] += static_cast<double>(bias->values[first + r]);
     }
     return y;
+  }
+
+  void Record(const std::string& name, const Shape& shape, const Vector& x, uint64_t first) {
+    const size_t n = shape.size();
+    const uint64_t rows = n > 1 ? shape[n - 2] : 1;
+    if (first % rows != 0) return;  // k and v of a joined matrix
+    const uint64_t matrix = first / rows;
+    NaiveInput& input = (*inputs_)[name];
+    input.counts.resize(n > 2 ? shape[0] : 1);
+    input.sums.resize(input.counts.size() * x.size());
+    ++input.counts[matrix];
+    for (size_t i = 0; i < x.size(); ++i) input.sums[matrix * x.size() + i] += x[i] * x[i];
   }
 
   Vector NormBy(const float* weight, const float* bias, const Vector& x) {
@@ -326,6 +340,7 @@ class Naive {
 
   const TinyOptions& o_;
   TinyTensors tensors_;
+  NaiveInputs* inputs_;
 };
 
 }  // namespace
@@ -398,6 +413,11 @@ ReferenceModel MakeModel(const TinyOptions& o,
 std::vector<std::vector<double>> NaiveLogits(const TinyOptions& options,
                                              const std::vector<int32_t>& tokens) {
   return Naive(options).Logits(tokens);
+}
+
+void AddNaiveInputs(const TinyOptions& options, const std::vector<int32_t>& tokens,
+                    NaiveInputs& inputs) {
+  Naive(options, &inputs).Logits(tokens);
 }
 
 std::vector<int32_t> RandomTokens(const TinyOptions& options, size_t count, uint64_t seed) {

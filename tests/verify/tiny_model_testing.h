@@ -43,6 +43,15 @@ ReferenceModel MakeModel(const TinyOptions& options,
 std::vector<std::vector<double>> NaiveLogits(const TinyOptions& options,
                                              const std::vector<int32_t>& tokens);
 
+// What entered each matrix: sums of squares per column, and counts, both per expert.
+struct NaiveInput {
+  std::vector<double> sums;
+  std::vector<int64_t> counts;
+};
+using NaiveInputs = std::map<std::string, NaiveInput>;  // by the tensor's name
+void AddNaiveInputs(const TinyOptions& options, const std::vector<int32_t>& tokens,
+                    NaiveInputs& inputs);
+
 std::vector<int32_t> RandomTokens(const TinyOptions& options, size_t count, uint64_t seed);
 
 }  // namespace quern::verify

@@ -49,6 +49,19 @@ TEST(VectorMath, ExponentialsSumAsInDoublePrecision) {
   });
 }
 
+TEST(VectorMath, AddsSquaresInDoublePrecision) {
+  OnAllTargets([](const std::vector<float>& x, const std::vector<float>& y) {
+    std::vector<double> sums(x.size() + 1, 0.5);
+    AddSquares(x.data(), x.size(), sums.data());
+    AddSquares(y.data(), y.size(), sums.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double a = static_cast<double>(x[i]), b = static_cast<double>(y[i]);
+      EXPECT_EQ(sums[i], 0.5 + a * a + b * b);
+    }
+    EXPECT_EQ(sums.back(), 0.5);
+  });
+}
+
 TEST(VectorMath, NormalizesWithAndWithoutBias) {
   OnAllTargets([](const std::vector<float>& x, const std::vector<float>& y) {
     double sum = 0, squares = 0;

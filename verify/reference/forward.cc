@@ -238,6 +238,7 @@ Matrix Forward::States(const Batch& batch, const std::function<void(uint64_t)>& 
   if (quant::FirstNonFinite({states.data(), states.rows() * width})) {
     FailOnOverflow("hidden states");
   }
+  weights_.Show(tensors_.output, states.data(), states.rows(), width);
   return states;
 }
 

@@ -37,6 +37,10 @@ class Forward {
   // and kBadValue where the model has fewer learned positions than `context`.
   Forward(const ReferenceModel& model, size_t context, uint64_t slab_bytes, Products& products);
 
+  // Shows `observer`, unless it is null, what enters each matrix during States(): at last what the
+  // output matrix takes. It outlives its use here.
+  void set_observer(InputObserver* observer) { weights_.set_observer(observer); }
+
   // Normalized hidden states of the wanted positions, [batch.wanted(), width]: what the output
   // matrix takes. Calls progress(layer) before each layer. Throws kBadValue for token ids outside
   // the vocabulary, kNonFinite, and what reading throws.

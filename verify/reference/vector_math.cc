@@ -218,6 +218,18 @@ void AddScaled(const float* x, float factor, float* y, size_t n) {
       [&](size_t i) HWY_ATTR { y[i] += x[i] * factor; });
 }
 
+void AddSquares(const float* x, size_t n, double* sums) {
+  const DD dd;
+  const hn::Rebind<float, DD> d;
+  const size_t lanes = hn::Lanes(dd);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const VD values = hn::PromoteTo(dd, hn::LoadU(d, x + i));
+    hn::StoreU(hn::Add(hn::LoadU(dd, sums + i), hn::Mul(values, values)), dd, sums + i);
+  }
+  for (; i < n; ++i) sums[i] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace quern::verify
 HWY_AFTER_NAMESPACE();
@@ -236,6 +248,7 @@ HWY_EXPORT(Normalize);
 HWY_EXPORT(Silu);
 HWY_EXPORT(Gelu);
 HWY_EXPORT(AddScaled);
+HWY_EXPORT(AddSquares);
 
 float Largest(const float* x, size_t n) { return HWY_DYNAMIC_DISPATCH(Largest)(x, n); }
 double ExponentiateAndSum(float* x, size_t n, float shift) {
@@ -260,6 +273,9 @@ void Silu(float* gate, const float* up, size_t n) { HWY_DYNAMIC_DISPATCH(Silu)(g
 void Gelu(float* gate, const float* up, size_t n) { HWY_DYNAMIC_DISPATCH(Gelu)(gate, up, n); }
 void AddScaled(const float* x, float factor, float* y, size_t n) {
   HWY_DYNAMIC_DISPATCH(AddScaled)(x, factor, y, n);
+}
+void AddSquares(const float* x, size_t n, double* sums) {
+  HWY_DYNAMIC_DISPATCH(AddSquares)(x, n, sums);
 }
 
 }  // namespace quern::verify

@@ -39,6 +39,9 @@ void Gelu(float* gate, const float* up, size_t n);
 // y[i] += factor * x[i].
 void AddScaled(const float* x, float factor, float* y, size_t n);
 
+// sums[i] += x[i]^2, in f64.
+void AddSquares(const float* x, size_t n, double* sums);
+
 }  // namespace quern::verify
 
 #endif  // QUERN_VERIFY_REFERENCE_VECTOR_MATH_H_

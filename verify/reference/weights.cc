@@ -105,6 +105,7 @@ void Weights::ApplySlab(const Linear& linear, uint64_t first, uint64_t count, co
 
 void Weights::Apply(const Linear& linear, const float* x, size_t tokens, size_t ldx, float* y,
                     size_t ldy) {
+  Show(linear, x, tokens, ldx);
   const uint64_t slab = SlabRows(linear);
   for (uint64_t first = 0; first < linear.rows; first += slab) {
     const uint64_t count = std::min(slab, linear.rows - first);

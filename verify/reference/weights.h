@@ -23,6 +23,15 @@ struct Linear {
   explicit operator bool() const { return weight != nullptr; }
 };
 
+// Sees what enters the matrix products of a model that runs (Forward::set_observer).
+class InputObserver {
+ public:
+  virtual ~InputObserver() = default;
+  // Before x[tokens, linear.columns], rows `ldx` floats apart, is multiplied with `linear`; called
+  // from the thread that runs the model. An expert is shown the tokens that are routed to it.
+  virtual void OnInput(const Linear& linear, const float* x, size_t tokens, size_t ldx) = 0;
+};
+
 // Reads weights of one model. Errors: kNonFinite for NaN and infinity, kUnsupported for a type that
 // cannot be decoded, and what reading throws; each names the tensor.
 class Weights {
@@ -49,6 +58,13 @@ class Weights {
   void ApplySlab(const Linear& linear, uint64_t first, uint64_t count, const float* x,
                  size_t tokens, size_t ldx, float* y, size_t ldy);
 
+  // Null: nobody looks. The observer outlives this object's use.
+  void set_observer(InputObserver* observer) { observer_ = observer; }
+  // Shows it what enters a product; Apply does so itself.
+  void Show(const Linear& linear, const float* x, size_t tokens, size_t ldx) const {
+    if (observer_) observer_->OnInput(linear, x, tokens, ldx);
+  }
+
   // Hint that `linear` is needed soon.
   void WillNeed(const Linear& linear) const;
 
@@ -61,6 +77,7 @@ class Weights {
   const ModelSource& source_;
   uint64_t slab_bytes_;
   Products& products_;
+  InputObserver* observer_ = nullptr;
 };
 
 }  // namespace quern::verify
