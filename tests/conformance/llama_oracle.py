@@ -73,6 +73,7 @@ class Oracle:
         lib.llama_batch_init.restype = Batch
         lib.llama_batch_init.argtypes = [C.c_int32] * 3
         lib.llama_decode.argtypes = [C.c_void_p, Batch]
+        lib.llama_set_n_threads.argtypes = [C.c_void_p, C.c_int32, C.c_int32]
         lib.llama_get_logits.restype = C.POINTER(C.c_float)
         lib.llama_get_logits.argtypes = [C.c_void_p]
 
@@ -100,6 +101,7 @@ class Oracle:
         set_context_fields(params, len(ids), watch)
         context = self.lib.llama_init_from_model(model, params)
         assert context, "no context"
+        self.lib.llama_set_n_threads(context, 1, 1)  # more would spin against each other on small models
         batch = self.lib.llama_batch_init(len(ids), 0, 1)
         batch.n_tokens = len(ids)
         for i, token in enumerate(ids):
