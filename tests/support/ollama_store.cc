@@ -178,7 +178,8 @@ std::vector<fs::path> OllamaStore::AddLike(const fs::path& manifests) const {
     name.replace_extension();
     std::ifstream file(entry.path());
     std::vector<OllamaLayer> layers;
-    for (const auto& layer : OrderedJson::parse(file)["layers"]) {
+    const OrderedJson manifest = OrderedJson::parse(file);
+    for (const auto& layer : manifest["layers"]) {
       const std::string kind = layer["mediaType"].get<std::string>().substr(kPrefix.size());
       layers.push_back({kind, ContentFor(kind, name.string()), layer.value("from", ""),
                         layer.value("name", "")});
