@@ -92,6 +92,13 @@ std::optional<std::string> FindCommit(const std::vector<std::string>& snapshots,
   return found.empty() ? std::nullopt : std::optional(found.front());
 }
 
+void RequireInside(const fs::path& path, const fs::path& root) {
+  const fs::path inside = fs::weakly_canonical(path).lexically_relative(root);
+  if (!inside.empty() && *inside.begin() != "..") return;
+  throw Error(ErrorCode::kUnsafe, {path.string(), {}, {}},
+              "this link leads out of the cache and is not followed");
+}
+
 // The part of the environment that decides, and the folder that it names.
 fs::path UsualPlace() {
   struct Variable {
@@ -177,11 +184,10 @@ fs::path HubCache::Snapshot(const HubModel& model) const {
                     snapshots.empty() ? "none" : fmt::format("{}", fmt::join(snapshots, ", "))));
   }
   const fs::path snapshot = folder / "snapshots" / *commit;
-  const fs::path inside = fs::canonical(snapshot).lexically_relative(root_);
-  if (inside.empty() || *inside.begin() == "..") {
-    throw Error(ErrorCode::kUnsafe, {snapshot.string(), {}, {}},
-                "this link leads out of the cache and is not followed");
-  }
+  RequireInside(snapshot, root_);
+  std::error_code error;
+  fs::recursive_directory_iterator it(snapshot, error);
+  for (; !error && it != fs::end(it); it.increment(error)) RequireInside(it->path(), root_);
   return snapshot;
 }
 
