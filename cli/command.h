@@ -46,6 +46,8 @@ void AddConvert(CLI::App& app, Program& program);
 void AddQuantize(CLI::App& app, Program& program);
 void AddSplitMerge(CLI::App& app, Program& program);
 void AddInspect(CLI::App& app, Program& program);
+void AddExport(CLI::App& app, Program& program);
+void AddImport(CLI::App& app, Program& program);
 void AddPerplexity(CLI::App& app, Program& program);
 void AddDrift(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types

@@ -11,6 +11,7 @@
 #include "formats/core/file.h"
 #include "formats/gguf/gguf_split.h"
 #include "formats/zip/zip_archive.h"
+#include "formats/zip/zip_directory.h"
 
 namespace quern::formats::llamafile {
 namespace {
@@ -19,7 +20,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kGguf = ".gguf";
 constexpr uint64_t kMaxArgumentsBytes = 1 << 20;
-constexpr uint64_t kMaxEndBytes = 22 + 0xffff;  // a zip end record and its comment
 
 using Members = std::vector<const zip::Member*>;
 
@@ -80,15 +80,8 @@ const Members& Choose(const std::map<std::string, Members>& models, const std::s
                           fmt::join(names, ", ")));
 }
 
-bool EndsInZip(const Probe& probe) {
-  const File file = File::Open(probe.path);
-  std::string tail(std::min(file.size(), kMaxEndBytes), '\0');
-  file.ReadAt(file.size() - tail.size(), {reinterpret_cast<uint8_t*>(tail.data()), tail.size()});
-  return tail.find("PK\x05\x06") != tail.npos;
-}
-
 bool Matches(const Probe& probe) {
-  return !probe.is_folder && LooksExecutable(probe.head) && EndsInZip(probe);
+  return !probe.is_folder && LooksExecutable(probe.head) && EndsInZip(File::Open(probe.path));
 }
 
 }  // namespace
@@ -104,6 +97,16 @@ bool LooksExecutable(std::string_view head) {
       "\xcf\xfa\xed\xfe"};
   return std::any_of(std::begin(kMagics), std::end(kMagics),
                      [&](std::string_view magic) { return head.starts_with(magic); });
+}
+
+bool EndsInZip(const File& file) {
+  try {
+    zip::FindDirectory(file);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kTruncated) return false;  // no end record
+    throw;
+  }
 }
 
 std::vector<gguf::Part> FindWeights(const fs::path& path) {

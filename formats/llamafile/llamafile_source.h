@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/core/file.h"
 #include "formats/gguf/gguf_reader.h"
 #include "formats/reader.h"
 
@@ -21,6 +22,10 @@ inline constexpr std::string_view kArgumentsName = ".args";
 
 // ELF, Windows, Actually Portable Executable, Mach-O or script.
 bool LooksExecutable(std::string_view head);
+
+// Whether a zip archive's end record stands at the end of `file`. Throws what zip::FindDirectory
+// does for a directory that lies.
+bool EndsInZip(const File& file);
 
 // Where the weights are in the llamafile `path`. Throws as zip::Archive, kMissing (no GGUF inside),
 // kUsage (several models, listed), kUnsupported (compressed weights).
