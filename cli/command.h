@@ -46,13 +46,15 @@ void AddConvert(CLI::App& app, Program& program);
 void AddQuantize(CLI::App& app, Program& program);
 void AddSplitMerge(CLI::App& app, Program& program);
 void AddInspect(CLI::App& app, Program& program);
+void AddExport(CLI::App& app, Program& program);
+void AddImport(CLI::App& app, Program& program);
 void AddPerplexity(CLI::App& app, Program& program);
 void AddDrift(CLI::App& app, Program& program);
 void AddImatrix(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
 void AddTokenize(CLI::App& app, Program& program);
 
-// --root and --allow-opaque, for commands that open sources of every kind.
+// --root, --store and --allow-opaque, for commands that open sources of every kind.
 void AddOpenOptions(CLI::App& command, formats::OpenOptions& options);
 
 // "512", "64K", "1.5G", "300MiB": powers of 1024. Throws CLI::ValidationError.

@@ -5,7 +5,9 @@
 
 #include "cli/command.h"
 #include "cli/metadata_json.h"
+#include "cli/store_report.h"
 #include "formats/core/error.h"
+#include "formats/ollama/stored_model.h"
 #include "formats/reader.h"
 #include "verify/tensor_hash.h"
 
@@ -83,13 +85,21 @@ void PrintText(const ModelSource& source, const std::vector<std::string>& digest
 }
 
 int Inspect(const Arguments& arguments, const CommonOptions& common) {
+  if (arguments.model == formats::ollama::kScheme) {
+    ListStore(formats::ollama::Store::Find(arguments.open.store), common);
+    return 0;
+  }
+  const auto stored = formats::ollama::StoredModel::From(arguments.model, arguments.open);
   const auto source = formats::OpenModel(arguments.model, arguments.open);
   std::vector<std::string> digests;
   if (arguments.hash) digests = verify::HashTensors(*source, common.threads);
   if (common.json) {
-    PrintJson(ModelToJson(*source, digests, arguments));
+    Json json = ModelToJson(*source, digests, arguments);
+    if (stored) json["ollama"] = StoredToJson(*stored);
+    PrintJson(json);
   } else {
     PrintText(*source, digests, arguments);
+    if (stored) PrintStored(*stored, arguments.full);
   }
   return 0;
 }
@@ -101,7 +111,10 @@ void AddInspect(CLI::App& app, Program& program) {
   CLI::App* command =
       AddCommand(app, program, "inspect", "Show what a model contains", {.json = true},
                  [arguments, &program] { return Inspect(*arguments, program.common); });
-  command->add_option("MODEL", arguments->model, "Folder or file")->required();
+  command
+      ->add_option("MODEL", arguments->model,
+                   "Folder, file or address; \"ollama:\" alone lists a store's models")
+      ->required();
   AddOpenOptions(*command, arguments->open);
   command->add_flag("--tensors", arguments->tensors, "List the tensors");
   command->add_flag("--hash", arguments->hash,

@@ -45,6 +45,8 @@ int main(int argc, char** argv) {
   quern::cli::AddQuantize(app, program);
   quern::cli::AddSplitMerge(app, program);
   quern::cli::AddInspect(app, program);
+  quern::cli::AddExport(app, program);
+  quern::cli::AddImport(app, program);
   quern::cli::AddPerplexity(app, program);
   quern::cli::AddDrift(app, program);
   quern::cli::AddImatrix(app, program);

@@ -150,12 +150,23 @@ void AddModelId(const std::string& id, int64_t parameters, Facts& facts) {
   Offer(facts, "size_label", parts.size_label);
 }
 
+// NAME of models--ORG--NAME/snapshots/COMMIT and .../blobs/HASH in the hub's cache, where the last
+// part names nothing; empty elsewhere.
+std::string HubName(const fs::path& path) {
+  constexpr std::string_view kModels = "models--";
+  const std::string parent = path.parent_path().filename().string();
+  const std::string model = path.parent_path().parent_path().filename().string();
+  if ((parent != "snapshots" && parent != "blobs") || !model.starts_with(kModels)) return {};
+  return model.substr(model.rfind("--") + 2);
+}
+
 // The folder that a source is named after: itself, or of a file with a name that every model's has,
 // the one it is in.
 std::string FolderName(const fs::path& path) {
   std::error_code error;
   fs::path absolute = fs::weakly_canonical(path, error);
   if (error) absolute = path;
+  if (std::string name = HubName(absolute); !name.empty()) return name;
   if (fs::is_directory(absolute, error)) return absolute.filename().string();
   const std::string stem = absolute.stem().string();
   for (const char* generic : {"model", "pytorch_model", "consolidated", "adapter_model"}) {

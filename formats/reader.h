@@ -49,7 +49,8 @@ struct FormatInfo {
 // Every format of this build, in the order in which they are probed.
 std::span<const FormatInfo> Formats();
 
-// Opens a file or folder with the first format that recognizes it. Throws kMissing, kIo, and
+// Opens a file or folder with the first format that recognizes it, or the model that an address
+// stands for (formats/address.h) where there is no such path. Throws kMissing, kIo, and
 // kBadMagic where no format does (saying what the file seems to be: an HTML page, a git-LFS
 // pointer, ...), kUsage (a root in a format without one), and what the format's validation finds.
 std::unique_ptr<ModelSource> OpenModel(const std::filesystem::path& path,

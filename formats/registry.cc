@@ -2,14 +2,19 @@
 
 #include <algorithm>
 
+#include "formats/address.h"
 #include "formats/core/error.h"
 #include "formats/ggml/ggml_reader.h"
+#include "formats/gguf/gguf_folder.h"
 #include "formats/gguf/gguf_reader.h"
 #include "formats/huggingface/folder_reader.h"
+#include "formats/lfs/lfs_pointer.h"
 #include "formats/litgpt/litgpt_source.h"
 #include "formats/llama2c/llama2c_source.h"
+#include "formats/llamafile/llamafile_source.h"
 #include "formats/meta/meta_source.h"
 #include "formats/numpy/numpy_source.h"
+#include "formats/ollama/stored_model.h"
 #include "formats/reader.h"
 #include "formats/safetensors/safetensors_reader.h"
 #include "formats/torch/torch_source.h"
@@ -28,7 +33,7 @@ Probe MakeProbe(const fs::path& path) {
   }
   probe.is_folder = fs::is_directory(status);
   if (probe.is_folder) return probe;
-  const File file = File::Open(path);
+  const File file = File::Open(lfs::Resolve(path));
   probe.size = file.size();
   probe.head.resize(std::min(probe.size, kProbeBytes));
   file.ReadAt(0, {reinterpret_cast<uint8_t*>(probe.head.data()), probe.head.size()});
@@ -59,11 +64,14 @@ std::string_view Diagnose(const Probe& probe) {
 std::span<const FormatInfo> Formats() {
   static const FormatInfo kFormats[] = {
       gguf::kFormat,
+      llamafile::kFormat,
+      ollama::kFormat,
       ggml::kFormat,
       numpy::kFormat,  // before torch: both are zips, and this one is sure
       torch::kFormat,
       safetensors::kFormat,
       llama2c::kFormat,
+      gguf::kFolderFormat,
       // Folders that have files of their own before what takes any config or tokenizer.
       meta::kFormat,
       litgpt::kFormat,
@@ -72,21 +80,28 @@ std::span<const FormatInfo> Formats() {
   return kFormats;
 }
 
-std::unique_ptr<ModelSource> OpenModel(const fs::path& path, const OpenOptions& options) {
+namespace {
+
+std::unique_ptr<ModelSource> OpenPath(const fs::path& path, const OpenOptions& options) {
   const Probe probe = MakeProbe(path);
   for (const FormatInfo& format : Formats()) {
-    if (!format.matches(probe)) continue;
-    auto source = format.open(path, options);
-    const bool chosen = !options.root.empty() && options.root != kWholeFile;
-    if (chosen && !source->metadata().Has("pytorch.root")) {
-      throw Error(ErrorCode::kUsage, {path.string(), {}, "--root"},
-                  fmt::format("a place inside a PyTorch checkpoint, and this is a model of the "
-                              "format \"{}\"; leave the option out",
-                              source->format()));
-    }
-    return source;
+    if (format.matches(probe)) return format.open(path, options);
   }
   throw Error(ErrorCode::kBadMagic, {path.string(), {}, {}}, Diagnose(probe));
+}
+
+}  // namespace
+
+std::unique_ptr<ModelSource> OpenModel(const fs::path& path, const OpenOptions& options) {
+  auto source = IsAddress(path) ? OpenAddress(path, options) : OpenPath(path, options);
+  const bool chosen = !options.root.empty() && options.root != kWholeFile;
+  if (chosen && !source->metadata().Has("pytorch.root")) {
+    throw Error(ErrorCode::kUsage, {path.string(), {}, "--root"},
+                fmt::format("a place inside a PyTorch checkpoint, and this is a model of the "
+                            "format \"{}\"; leave the option out",
+                            source->format()));
+  }
+  return source;
 }
 
 }  // namespace quern::formats

@@ -90,6 +90,10 @@ std::string ReadTextFile(const std::filesystem::path& path, uint64_t max_bytes) 
   }
   std::string text(file.size(), '\0');
   file.ReadAt(0, {reinterpret_cast<uint8_t*>(text.data()), text.size()});
+  if (text.starts_with("version https://git-lfs")) {
+    throw Error(ErrorCode::kMissing, {file.path(), {}, {}},
+                "this is a git-LFS pointer, not the file itself; run `git lfs pull`");
+  }
   return text;
 }
 

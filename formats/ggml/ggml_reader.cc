@@ -7,6 +7,7 @@
 
 #include "formats/core/byte_reader.h"
 #include "formats/ggml/ggml_header.h"
+#include "formats/lfs/lfs_pointer.h"
 
 namespace quern::formats::ggml {
 namespace {
@@ -21,7 +22,7 @@ std::unique_ptr<ModelSource> Open(const std::filesystem::path& path, const OpenO
 
 GgmlSource::GgmlSource(const std::filesystem::path& path) : ModelSource(path) {
   layout_ = "ggml";
-  files_.push_back(File::Open(path));
+  files_.push_back(lfs::OpenFile(path));
   ByteReader reader(files_.front());
   Header header = ParseHeader(reader);
   for (auto& tensor : header.tensors) AddTensor(std::move(tensor));

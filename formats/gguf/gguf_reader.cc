@@ -13,6 +13,7 @@
 #include "formats/gguf/gguf_data.h"
 #include "formats/gguf/gguf_format.h"
 #include "formats/gguf/gguf_split.h"
+#include "formats/lfs/lfs_pointer.h"
 
 namespace quern::formats::gguf {
 namespace {
@@ -56,27 +57,67 @@ std::unique_ptr<ModelSource> Open(const fs::path& path, const OpenOptions&) {
 }  // namespace
 
 GgufSource::GgufSource(const fs::path& path) : ModelSource(path) {
-  layout_ = "gguf";
-  Shard opened = OpenShard(path);
+  Shard opened = OpenShard({.path = path});
   if (ReadSplitKeys(opened.header.metadata, opened.file.path())) {
-    OpenSet(std::move(opened));
+    OpenSet(opened);
   } else {
     Add(std::move(opened));
   }
+  Finish();
+}
+
+GgufSource::GgufSource(const fs::path& named, std::span<const Part> parts) : ModelSource(named) {
+  std::vector<std::pair<SplitKeys, Shard>> numbered;
+  for (const Part& part : parts) {
+    Shard shard = OpenShard(part);
+    const auto split = ReadSplitKeys(shard.header.metadata, shard.file.path());
+    if (!split && parts.size() > 1) {
+      throw Error(ErrorCode::kMismatch, {shard.file.path(), {}, std::string(kSplitCountKey)},
+                  "several GGUF files stand for one model and this one is no part of a split set");
+    }
+    numbered.emplace_back(split.value_or(SplitKeys{}), std::move(shard));
+  }
+  std::stable_sort(numbered.begin(), numbered.end(),
+                   [](const auto& a, const auto& b) { return a.first.no < b.first.no; });
+  const SplitKeys split = numbered.front().first;
+  if (split.count == 0) {
+    Add(std::move(numbered.front().second));
+  } else {
+    std::vector<Shard> shards;
+    for (auto& [keys, shard] : numbered) shards.push_back(std::move(shard));
+    if (shards.size() != split.count) {
+      throw Error(ErrorCode::kMissing, {named.string(), {}, std::string(kSplitCountKey)},
+                  fmt::format("the model was split into {} parts and {} are here; fetch it again",
+                              split.count, shards.size()));
+    }
+    AddSet(std::move(shards), split);
+  }
+  Finish();
+}
+
+void GgufSource::Finish() {
+  layout_ = "gguf";
   for (const auto key : kSplitKeys) metadata_.Remove(key);
   CheckTokenizer(metadata_, files_.front().path());
 }
 
-GgufSource::Shard GgufSource::OpenShard(const fs::path& path) {
-  File file = File::Open(path);
-  ByteReader reader(file);
+GgufSource::Shard GgufSource::OpenShard(const Part& part) {
+  File file = lfs::OpenFile(part.path);
+  if (part.begin > file.size() || part.bytes.value_or(0) > file.size() - part.begin) {
+    throw Error(ErrorCode::kOutOfBounds, {file.path(), part.begin, {}},
+                fmt::format("the GGUF here leaves the file of {} bytes; the file is cut short, "
+                            "fetch it again",
+                            file.size()));
+  }
+  ByteReader reader(file, part.begin, part.bytes ? part.begin + *part.bytes : file.size());
   Header header = ParseHeader(reader);
   return {std::move(file), std::move(header)};
 }
 
-void GgufSource::OpenSet(Shard opened) {
+void GgufSource::OpenSet(const Shard& opened) {
   const auto split = *ReadSplitKeys(opened.header.metadata, opened.file.path());
   const ShardName name = NameOf(path(), split, opened.header.tensors.size());
+  std::vector<Shard> shards;
   for (uint32_t no = 0; no < split.count; ++no) {
     const fs::path shard_path =
         path().parent_path() / MakeShardName({name.prefix, no + 1, split.count});
@@ -86,9 +127,16 @@ void GgufSource::OpenSet(Shard opened) {
                               "beside the others",
                               no + 1, split.count));
     }
-    Shard shard = OpenShard(shard_path);
-    CheckShard(shard, no, opened.header);
-    Add(std::move(shard));
+    shards.push_back(OpenShard({.path = shard_path}));
+  }
+  AddSet(std::move(shards), split);
+}
+
+// `split`: what the shard that the user named says of its set.
+void GgufSource::AddSet(std::vector<Shard> shards, const SplitKeys& split) {
+  for (uint32_t no = 0; no < split.count; ++no) {
+    CheckShard(shards[no], no, split);
+    Add(std::move(shards[no]));
   }
   if (tensors().size() != split.tensors) {
     throw Error(ErrorCode::kMismatch, {path().string(), {}, std::string(kSplitTensorsKey)},
@@ -98,14 +146,13 @@ void GgufSource::OpenSet(Shard opened) {
   }
 }
 
-// `shard` was found under the name of part `no` of the set that `opened` belongs to.
-void GgufSource::CheckShard(const Shard& shard, uint32_t no, const Header& opened) const {
+// `shard` was found under the name of part `no` of the set `of_set`.
+void GgufSource::CheckShard(const Shard& shard, uint32_t no, const SplitKeys& of_set) const {
   const std::string& file = shard.file.path();
   const auto mismatch = [&](std::string_view key, std::string_view message) {
     return Error(ErrorCode::kMismatch, {file, {}, std::string(key)}, message);
   };
   const auto own = ReadSplitKeys(shard.header.metadata, file);
-  const auto of_set = *ReadSplitKeys(opened.metadata, file);
   if (!own || own->count != of_set.count) {
     throw mismatch(kSplitCountKey,
                    fmt::format("the file says that its set has {} parts, and the name says {}; "

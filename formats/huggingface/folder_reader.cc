@@ -12,6 +12,7 @@
 #include "formats/core/file.h"
 #include "formats/core/json.h"
 #include "formats/huggingface/side_files.h"
+#include "formats/lfs/lfs_pointer.h"
 
 namespace quern::formats::huggingface {
 namespace {
@@ -92,7 +93,7 @@ std::vector<std::string> ShardsOf(const WeightMap& index, const fs::path& folder
 }
 
 WeightMap ReadIndex(const fs::path& path) {
-  return ParseIndex(ReadTextFile(path, kMaxJsonFileBytes), path.string());
+  return ParseIndex(ReadTextFile(lfs::Resolve(path), kMaxJsonFileBytes), path.string());
 }
 
 bool Matches(const Probe& probe) {

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "formats/core/error.h"
+#include "formats/lfs/lfs_pointer.h"
 
 namespace quern::formats::huggingface {
 namespace {
@@ -70,14 +71,14 @@ SideFiles FindSideFiles(const fs::path& folder) {
   SideFiles found;
   const std::set<std::string> present = ListFiles(folder);
   for (const std::string_view name : kNames) {
-    if (present.contains(std::string(name))) found.emplace(name, folder / name);
+    if (present.contains(std::string(name))) found.emplace(name, lfs::Resolve(folder / name));
   }
   const fs::path templates = folder / kTemplates;
   std::error_code ignored;
   if (!fs::is_directory(templates, ignored)) return found;
   for (const std::string& name : ListFiles(templates)) {
     if (!name.ends_with(".jinja")) continue;
-    found.emplace(std::string(kTemplates) + "/" + name, templates / name);
+    found.emplace(std::string(kTemplates) + "/" + name, lfs::Resolve(templates / name));
   }
   return found;
 }

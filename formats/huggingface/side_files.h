@@ -1,7 +1,8 @@
 // The small files beside the weights in a Hugging Face folder: config, tokenizer, model card.
 //
 // Found here, read where they are needed. A name counts as soon as it stands in the folder: a link
-// that leads nowhere (a pruned cache) is an error where it is opened, never an absent file.
+// that leads nowhere (a pruned cache) is an error where it is opened, never an absent file. A
+// git-LFS pointer stands for its object where the clone has it.
 #ifndef QUERN_FORMATS_HUGGINGFACE_SIDE_FILES_H_
 #define QUERN_FORMATS_HUGGINGFACE_SIDE_FILES_H_
 

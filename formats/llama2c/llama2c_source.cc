@@ -12,6 +12,7 @@
 #include "formats/core/checked_math.h"
 #include "formats/core/error.h"
 #include "formats/huggingface/side_files.h"
+#include "formats/lfs/lfs_pointer.h"
 
 namespace quern::formats::llama2c {
 namespace {
@@ -145,7 +146,7 @@ bool Matches(const Probe& probe) {
 
 Llama2cSource::Llama2cSource(const fs::path& path) : ModelSource(path) {
   layout_ = "llama2c";
-  files_.push_back(File::Open(path));
+  files_.push_back(lfs::OpenFile(path));
   const File& file = files_.front();
   ByteReader reader(file);
   std::array<uint8_t, sizeof(kMagic)> head{};

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "formats/core/error.h"
+#include "formats/lfs/lfs_pointer.h"
 
 namespace quern::formats::numpy {
 namespace {
@@ -54,7 +55,7 @@ constinit const FormatInfo kFormat = {
     }};
 
 NumpySource::NumpySource(const fs::path& path) : ModelSource(path) {
-  files_.push_back(File::Open(path));
+  files_.push_back(lfs::OpenFile(path));
   const File& file = files_.front();
   std::array<uint8_t, 4> head{};
   if (file.size() >= head.size()) file.ReadAt(0, head);

@@ -81,10 +81,12 @@ std::vector<Store::Entry> Store::Models() const {
   for (const char* folder : kManifestFolders) {
     const fs::path top = root_ / folder;
     if (!IsFolder(top)) continue;
-    constexpr auto kOptions = fs::directory_options::skip_permission_denied;
-    for (auto it = fs::recursive_directory_iterator(top, kOptions); it != fs::end(it); ++it) {
+    std::error_code error;
+    fs::recursive_directory_iterator it(top, fs::directory_options::skip_permission_denied, error);
+    for (; !error && it != fs::end(it); it.increment(error)) {
       if (it.depth() > 3) it.disable_recursion_pending();
-      if (it->is_directory()) continue;
+      std::error_code ignored;
+      if (it->is_directory(ignored)) continue;
       const auto name = ModelNameFromPath(it->path().lexically_relative(top));
       if (name) found.emplace(name->ManifestPath(), Entry{*name, it->path()});
     }

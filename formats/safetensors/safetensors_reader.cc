@@ -13,6 +13,7 @@
 #include "formats/core/error.h"
 #include "formats/core/json.h"
 #include "formats/huggingface/side_files.h"
+#include "formats/lfs/lfs_pointer.h"
 
 namespace quern::formats::safetensors {
 namespace {
@@ -270,7 +271,7 @@ Header ParseHeader(std::string_view json, uint64_t data_bytes, std::string_view 
 }
 
 SafetensorsSource::SafetensorsSource(const fs::path& path) : ModelSource(path) {
-  files_.push_back(File::Open(path));
+  files_.push_back(lfs::OpenFile(path));
   Header header = ReadHeader(files_.front());
   for (TensorInfo& tensor : header.tensors) AddTensor(std::move(tensor));
   metadata_ = std::move(header.metadata);

@@ -7,6 +7,7 @@
 
 #include "formats/core/error.h"
 #include "formats/huggingface/side_files.h"
+#include "formats/lfs/lfs_pointer.h"
 #include "formats/torch/legacy_format.h"
 #include "formats/torch/pickle_machine.h"
 
@@ -113,7 +114,7 @@ constinit const FormatInfo kFormat = {
     &Open};
 
 TorchSource::TorchSource(const fs::path& path, const OpenOptions& options) : ModelSource(path) {
-  files_.push_back(File::Open(path));
+  files_.push_back(lfs::OpenFile(path));
   const File& file = files_.front();
   const std::string head = HeadOf(file);
   if (LooksLikeTar(head)) RefuseTar(path);

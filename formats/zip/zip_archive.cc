@@ -16,10 +16,10 @@ constexpr uint64_t kVerifyBytes = 64 << 10;
 
 }  // namespace
 
-Archive::Archive(const File& file) : file_(file) {
+Archive::Archive(const File& file, Gaps gaps) : file_(file) {
   const DirectoryPlace place = FindDirectory(file);
   members_ = ReadDirectory(file, place);
-  CheckLocalHeaders(file, place, members_);
+  CheckLocalHeaders(file, place, gaps, members_);
   for (size_t i = 0; i < members_.size(); ++i) by_name_.emplace(members_[i].name, i);
   read_.resize(members_.size());
 }

@@ -39,12 +39,16 @@ struct Member {
   bool deflated = false;
 };
 
+// Bytes before the first member and between members that nothing accounts for: refused, or allowed
+// for an archive inside an executable, whose members are aligned.
+enum class Gaps { kRefused, kAllowed };
+
 class Archive {
  public:
   // Reads the directory of `file`, which must outlive the archive. Throws kTruncated (no end
   // record), kBadValue, kMismatch, kDuplicate, kOverlap, kUnusedBytes, kOutOfBounds, kUnsafe (names
   // that leave a folder, symbolic links), kUnsupported (method).
-  explicit Archive(const File& file);
+  explicit Archive(const File& file, Gaps gaps = Gaps::kRefused);
 
   const File& file() const { return file_; }
   const std::vector<Member>& members() const { return members_; }

@@ -22,8 +22,10 @@ DirectoryPlace FindDirectory(const File& file);
 std::vector<Member> ReadDirectory(const File& file, const DirectoryPlace& place);
 
 // Reads the local header of each member, sets data_offset, and checks that both headers agree, that
-// no two members share bytes and that no byte before the directory is unaccounted for.
-void CheckLocalHeaders(const File& file, const DirectoryPlace& place, std::vector<Member>& members);
+// no two members share bytes and, where gaps are refused, that no byte before the directory is
+// unaccounted for.
+void CheckLocalHeaders(const File& file, const DirectoryPlace& place, Gaps gaps,
+                       std::vector<Member>& members);
 
 }  // namespace quern::formats::zip
 

@@ -127,7 +127,7 @@ void CheckGap(const File& file, const Member& member, uint64_t begin, uint64_t e
 
 }  // namespace
 
-void CheckLocalHeaders(const File& file, const DirectoryPlace& place,
+void CheckLocalHeaders(const File& file, const DirectoryPlace& place, Gaps gaps,
                        std::vector<Member>& members) {
   for (Member& member : members) {
     const LocalHeader local = ReadLocalHeader(file, place.begin, member);
@@ -138,7 +138,7 @@ void CheckLocalHeaders(const File& file, const DirectoryPlace& place,
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return members[a].header_offset < members[b].header_offset;
   });
-  if (!members.empty() && members[order[0]].header_offset != 0) {
+  if (gaps == Gaps::kRefused && !members.empty() && members[order[0]].header_offset != 0) {
     throw Error(ErrorCode::kUnusedBytes, {file.path(), 0, {}},
                 fmt::format("{} bytes before the first member; {}", members[order[0]].header_offset,
                             kMislead));
@@ -151,7 +151,7 @@ void CheckLocalHeaders(const File& file, const DirectoryPlace& place,
       throw Error(ErrorCode::kOverlap, {file.path(), next, member.name},
                   fmt::format("the next member begins inside this one; {}", kMislead));
     }
-    CheckGap(file, member, end, next);
+    if (gaps == Gaps::kRefused) CheckGap(file, member, end, next);
   }
 }
 

@@ -219,6 +219,43 @@ void AddTexts(Seeds& seeds) {
   seeds.push_back({"fuzz_architecture", "name", "org/Model-Name-v1.5-7B-Instruct"});
 }
 
+// The names and stores that models are kept under.
+void AddStores(Seeds& seeds) {
+  seeds.push_back(
+      {"fuzz_ollama_manifest", "manifest.json",
+       "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.docker.distribution.manifes"
+       "t.v2+json\",\"config\":{\"mediaType\":\"application/vnd.docker.container.image.v"
+       "1+json\",\"digest\":\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef012"
+       "3456789abcdef\",\"size\":9},\"layers\":[{\"mediaType\":\"application/vnd.ollama."
+       "image.model\",\"digest\":\"sha256:fedcba9876543210fedcba9876543210fedcba98765432"
+       "10fedcba9876543210\",\"size\":5,\"from\":\"/a/b\"}]}"});
+  seeds.push_back(
+      {"fuzz_ollama_manifest", "list.json",
+       "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.ollama.manifest.list.v2+jso"
+       "n\",\"manifests\":[{\"runner\":\"mlx\",\"format\":\"safetensors\",\"digest\":\"s"
+       "ha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}"});
+  seeds.push_back({"fuzz_ollama_manifest", "name", "hf.co/org/model:Q8_0"});
+  seeds.push_back({"fuzz_lfs_pointer", "pointer",
+                   "version https://git-lfs.github.com/spec/v1\n"
+                   "ext-0-a sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+                   "\n"
+                   "oid sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+                   "size 12345\n"});
+  seeds.push_back({"fuzz_modelfile", "Modelfile",
+                   "# from\n"
+                   "FROM ./model.gguf\n"
+                   "TEMPLATE \"\"\"{{ .System }}\n"
+                   "{{ .Prompt }}\"\"\"\n"
+                   "SYSTEM You are.\n"
+                   "PARAMETER stop \"<|end|>\"\n"
+                   "PARAMETER temperature 0.7\n"
+                   "parameter num_ctx 4096\n"
+                   "MESSAGE user \"\"\"Hi\n"
+                   "\"\"\"\n"
+                   "LICENSE \"MIT\"\n"
+                   "ADAPTER ./a.gguf\n"});
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -239,6 +276,7 @@ int main(int argc, char** argv) try {
   AddLlama2c(seeds);
   AddJournal(seeds);
   AddTexts(seeds);
+  AddStores(seeds);
   for (const Seed& seed : seeds) {
     const fs::path folder = fs::path(argv[1]) / seed.target;
     fs::create_directories(folder);

@@ -70,7 +70,8 @@ TEST_F(MetaFolder, RejectsADuplicateParameter) {
 }
 
 TEST_F(MetaFolder, RejectsAPartThatIsAPointer) {
-  Write("consolidated.01.pth", "version https://git-lfs.github.com/spec/v1\n");
+  Write("consolidated.01.pth", "version https://git-lfs.github.com/spec/v1\noid sha256:" +
+                                   std::string(64, '0') + "\nsize 5\n");
   EXPECT_QUERN_ERROR(OpenModel(folder()), ErrorCode::kBadMagic);
 }
 

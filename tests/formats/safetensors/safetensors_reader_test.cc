@@ -242,7 +242,9 @@ TEST(SafetensorsSource, LeavesOtherThingsUnderItsNameToTheirDiagnosis) {
   const TempFolder folder;
   const std::pair<const char*, const char*> cases[] = {
       {"", "empty"},
-      {"version https://git-lfs.github.com/spec/v1\n", "git-LFS"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:"
+       "0000000000000000000000000000000000000000000000000000000000000000\nsize 5\n",
+       "git-LFS"},
       {"<!DOCTYPE html><html>", "HTML"},
   };
   for (const auto& [content, expected] : cases) {
