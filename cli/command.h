@@ -49,6 +49,7 @@ void AddInspect(CLI::App& app, Program& program);
 void AddPerplexity(CLI::App& app, Program& program);
 void AddDrift(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
+void AddVerify(CLI::App& app, Program& program);
 void AddTokenize(CLI::App& app, Program& program);
 
 // --root and --allow-opaque, for commands that open sources of every kind.

@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
   quern::cli::AddDrift(app, program);
   // DRIFT
   quern::cli::AddLists(app, program);
+  quern::cli::AddVerify(app, program);
   quern::cli::AddTokenize(app, program);
   try {
     app.parse(argc, argv);
