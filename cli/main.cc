@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
   // DRIFT
   quern::cli::AddLists(app, program);
   quern::cli::AddVerify(app, program);
+  quern::cli::AddHash(app, program);
   quern::cli::AddTokenize(app, program);
   try {
     app.parse(argc, argv);

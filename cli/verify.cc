@@ -1,5 +1,5 @@
 // quern verify PATH|ADDRESS...: models and the stores that they are in, against everything that is
-// known of them.
+// known of them; with --against, a GGUF against the weights that it was made from.
 #include <fmt/format.h>
 
 #include <memory>
@@ -7,7 +7,11 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
+#include "cli/verify_report.h"
+#include "converters/converter.h"
 #include "formats/core/error.h"
+#include "formats/imatrix/imatrix_reader.h"
+#include "verify/against.h"
 #include "verify/duplicates.h"
 #include "verify/store_checks.h"
 
@@ -16,14 +20,16 @@ namespace {
 
 using verify::CheckList;
 using verify::DuplicateFiles;
-
-constexpr int kExitProblems = 1;
+using verify::TensorComparison;
 
 struct Arguments {
   std::vector<std::string> paths;
   verify::CheckOptions check;
   bool skip_weights = false;
   bool duplicates = false;
+  std::string against;
+  std::string imatrix;
+  std::vector<std::string> architecture_files;
 };
 
 uint64_t Reclaimable(const std::vector<DuplicateFiles>& duplicates) {
@@ -32,21 +38,7 @@ uint64_t Reclaimable(const std::vector<DuplicateFiles>& duplicates) {
   return bytes;
 }
 
-Json ReportToJson(const CheckList& list) {
-  Json problems = Json::array(), orphans = Json::array();
-  for (const verify::Problem& problem : list.problems()) {
-    problems.push_back(
-        {{"path", problem.path}, {"kind", problem.kind}, {"detail", problem.detail}});
-  }
-  for (const verify::Orphan& orphan : list.orphans()) {
-    orphans.push_back({{"path", orphan.path}, {"bytes", orphan.bytes}});
-  }
-  return {{"ok", problems.empty()},        {"checked", list.checked()},
-          {"bytes", list.bytes()},         {"problems", std::move(problems)},
-          {"orphans", std::move(orphans)}, {"notes", list.notes()}};
-}
-
-Json DuplicatesToJson(const std::vector<DuplicateFiles>& duplicates) {
+void AddDuplicates(const std::vector<DuplicateFiles>& duplicates, Json& json) {
   Json groups = Json::array();
   for (const DuplicateFiles& group : duplicates) {
     groups.push_back({{"sha256", group.sha256},
@@ -54,7 +46,8 @@ Json DuplicatesToJson(const std::vector<DuplicateFiles>& duplicates) {
                       {"reclaimable_bytes", group.reclaimable},
                       {"paths", group.paths}});
   }
-  return groups;
+  json["duplicates"] = std::move(groups);
+  json["reclaimable_bytes"] = Reclaimable(duplicates);
 }
 
 void PrintDuplicates(const std::vector<DuplicateFiles>& duplicates) {
@@ -67,25 +60,21 @@ void PrintDuplicates(const std::vector<DuplicateFiles>& duplicates) {
              HumanBytes(Reclaimable(duplicates)));
 }
 
-void PrintReport(const CheckList& list, double seconds, const CommonOptions& common) {
-  const auto problems = list.problems();
-  for (const verify::Problem& problem : problems) {
-    fmt::print("{}: {}: {}\n", Printable(problem.path, 4096), problem.kind,
-               Printable(problem.detail, 4096));
+Json OrphansToJson(const CheckList& list) {
+  Json orphans = Json::array();
+  for (const verify::Orphan& orphan : list.orphans()) {
+    orphans.push_back({{"path", orphan.path}, {"bytes", orphan.bytes}});
   }
-  for (const std::string& note : list.notes()) Say(common, "note: " + Printable(note, 4096));
-  if (!list.orphans().empty()) {
-    uint64_t bytes = 0;
-    for (const verify::Orphan& orphan : list.orphans()) bytes += orphan.bytes;
-    Say(common, fmt::format("note: {} orphans, {}", list.orphans().size(), HumanBytes(bytes)));
-  }
-  const double rate = seconds > 0 ? static_cast<double>(list.bytes()) / seconds : 0;
-  fmt::print("{}: checked {} files, {} ({}/s)\n",
-             problems.empty() ? "ok" : fmt::format("{} problems", problems.size()), list.checked(),
-             HumanBytes(list.bytes()), HumanBytes(static_cast<uint64_t>(rate)));
+  return orphans;
 }
 
-int Verify(const Arguments& arguments, const CommonOptions& common) {
+std::string DescribeOrphans(const std::vector<verify::Orphan>& orphans) {
+  uint64_t bytes = 0;
+  for (const verify::Orphan& orphan : orphans) bytes += orphan.bytes;
+  return fmt::format("{} blobs that nothing refers to, {}", orphans.size(), HumanBytes(bytes));
+}
+
+int VerifyPaths(const Arguments& arguments, const CommonOptions& common) {
   CheckList list;
   for (const std::string& path : arguments.paths) {
     verify::CheckAddress(path, arguments.check, list);
@@ -99,20 +88,117 @@ int Verify(const Arguments& arguments, const CommonOptions& common) {
               line.UpdateBytes(progress.done, progress.total);
             }});
   line.Finish();
+  VerifyReport report{.checked = list.checked(),
+                      .bytes = list.bytes(),
+                      .seconds = line.seconds(),
+                      .problems = list.problems(),
+                      .notes = list.notes()};
+  report.more["orphans"] = OrphansToJson(list);
   std::vector<DuplicateFiles> duplicates;
-  if (arguments.duplicates) duplicates = verify::FindDuplicates(list);
-  if (common.json) {
-    Json report = ReportToJson(list);
-    if (arguments.duplicates) {
-      report["duplicates"] = DuplicatesToJson(duplicates);
-      report["reclaimable_bytes"] = Reclaimable(duplicates);
-    }
-    PrintJson(report);
-  } else {
-    PrintReport(list, line.seconds(), common);
-    if (arguments.duplicates) PrintDuplicates(duplicates);
+  if (arguments.duplicates) {
+    duplicates = verify::FindDuplicates(list);
+    AddDuplicates(duplicates, report.more);
   }
-  return list.problems().empty() ? 0 : kExitProblems;
+  if (!common.json && !list.orphans().empty()) {
+    report.notes.push_back(DescribeOrphans(list.orphans()));
+  }
+  const int code = PrintProblems(report, common);
+  if (arguments.duplicates && !common.json) PrintDuplicates(duplicates);
+  return code;
+}
+
+Json TensorsToJson(const std::vector<TensorComparison>& tensors) {
+  Json list = Json::array();
+  for (const TensorComparison& tensor : tensors) {
+    list.push_back({{"name", tensor.name},
+                    {"type", Name(tensor.type)},
+                    {"verdict", verify::VerdictName(tensor.verdict)},
+                    {"coding", tensor.how},
+                    {"detail", tensor.detail},
+                    {"blocks", tensor.blocks},
+                    {"different_blocks", tensor.different_blocks},
+                    {"relative_rmse", tensor.relative_rmse}});
+  }
+  return list;
+}
+
+// What is no problem and no exact proof either.
+void NoteVerdicts(const std::vector<TensorComparison>& tensors, const CommonOptions& common,
+                  VerifyReport& report) {
+  size_t equal = 0;
+  for (const TensorComparison& tensor : tensors) {
+    equal += tensor.verdict == verify::Verdict::kEqual;
+    if (tensor.verdict != verify::Verdict::kWithinBound || common.json) continue;
+    report.notes.push_back(fmt::format("{}: {}", tensor.name, tensor.detail));
+  }
+  report.notes.push_back(fmt::format("{} of {} tensors are byte for byte what the source gives",
+                                     equal, tensors.size()));
+}
+
+int VerifyAgainst(const Arguments& arguments, const CommonOptions& common) {
+  const std::string& path = arguments.paths.front();
+  if (arguments.paths.size() != 1) {
+    throw Error(ErrorCode::kUsage, {{}, {}, "--against"}, "takes one file; name one PATH");
+  }
+  const auto output = formats::OpenModel(path);
+  if (output->layout() != "gguf") {
+    throw Error(ErrorCode::kUsage, {path, {}, {}}, "--against proves GGUF files; name one");
+  }
+  const auto source = formats::OpenModel(arguments.against, arguments.check.open);
+  converters::ConvertOptions options;
+  for (const std::string& file : arguments.architecture_files) {
+    options.architecture_files.emplace_back(file);
+  }
+  const converters::OutputModel model = converters::Convert(*source, options);
+  std::optional<quant::Imatrix> imatrix;
+  if (!arguments.imatrix.empty()) imatrix = formats::imatrix::ReadImatrix(arguments.imatrix);
+  ProgressLine line(common);
+  const auto result =
+      verify::CompareWithSource(*output, *source, model,
+                                {.threads = common.threads,
+                                 .imatrix = imatrix ? &*imatrix : nullptr,
+                                 .progress = [&](const converters::Progress& progress) {
+                                   ThrowIfInterrupted();
+                                   line.UpdateBytes(progress.done, progress.total);
+                                 }});
+  line.Finish();
+  VerifyReport report{.what = "tensors",
+                      .checked = result.tensors.size(),
+                      .bytes = result.bytes,
+                      .seconds = line.seconds(),
+                      .problems = {},
+                      .notes = result.notes};
+  for (const TensorComparison& tensor : result.tensors) {
+    if (verify::Holds(tensor.verdict)) continue;
+    report.problems.push_back({path, std::string(verify::VerdictName(tensor.verdict)),
+                               fmt::format("{}: {}", Printable(tensor.name), tensor.detail)});
+  }
+  NoteVerdicts(result.tensors, common, report);
+  report.more["tensors"] = TensorsToJson(result.tensors);
+  return PrintProblems(report, common);
+}
+
+int Verify(const Arguments& arguments, const CommonOptions& common) {
+  if (!arguments.against.empty()) return VerifyAgainst(arguments, common);
+  if (!arguments.imatrix.empty()) {
+    throw Error(ErrorCode::kUsage, {{}, {}, "--imatrix"},
+                "says what --against compares with; give both");
+  }
+  return VerifyPaths(arguments, common);
+}
+
+void AddAgainstOptions(CLI::App& command, Arguments& arguments) {
+  command
+      .add_option("--against", arguments.against,
+                  "The weights that the GGUF should have been made from: every tensor is made "
+                  "again and compared")
+      ->type_name("SOURCE");
+  command.add_option("--imatrix", arguments.imatrix,
+                     "With --against: the importance matrix that the GGUF was made with");
+  command
+      .add_option("--architecture", arguments.architecture_files,
+                  "With --against: architecture file to use beside the built-in ones")
+      ->take_all();
 }
 
 }  // namespace
@@ -137,6 +223,7 @@ void AddVerify(CLI::App& app, Program& program) {
   command->add_flag("--duplicates", arguments->duplicates,
                     "List files that are there more than once, and what one copy of each would "
                     "free; nothing is deleted");
+  AddAgainstOptions(*command, *arguments);
   AddOpenOptions(*command, arguments->check.open);
 }
 

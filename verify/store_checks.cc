@@ -191,10 +191,11 @@ void CheckModelFiles(const fs::path& folder, const std::vector<fs::path>& paths,
       list.Add(path);
       if (ReportNotWeights(path, false, list)) {
         broken = true;
-      } else if (path.extension() == ".safetensors" || path.extension() == ".gguf") {
-        // Others may be anything (training_args.bin); the folder's reader knows which count.
+      } else if (path.extension() == ".safetensors") {
+        broken |= !CheckSafetensors(path, list);
+      } else if (path.extension() == ".gguf") {
         broken |= !CheckModel(path, options.open, list);
-      }
+      }  // others may be anything (training_args.bin); the folder's reader knows which count
     } catch (const Error& error) {
       list.Report(error, path);
     }

@@ -9,6 +9,7 @@
 
 #include "converters/architecture.h"
 #include "formats/core/byte_reader.h"
+#include "formats/safetensors/safetensors_reader.h"
 
 namespace quern::verify {
 namespace {
@@ -65,28 +66,34 @@ void AddFiles(std::shared_ptr<const ModelSource> source, CheckList& list) {
   }
 }
 
-// Keys without which llama.cpp does not load a model, where the architecture has them at all.
-constexpr std::array<std::string_view, 5> kNeededKeys = {
-    "block_count", "context_length", "embedding_length", "attention.layer_norm_rms_epsilon",
-    "attention.layer_norm_epsilon"};
+// llama.cpp does not load a model of any architecture without these,
+constexpr std::array<std::string_view, 3> kNeededKeys = {"block_count", "context_length",
+                                                         "embedding_length"};
+// nor without these where the architecture has them.
+constexpr std::array<std::string_view, 2> kEpsilonKeys = {"attention.layer_norm_rms_epsilon",
+                                                          "attention.layer_norm_epsilon"};
 
-// Of the architectures of this name (there may be variants), those that each of them always has.
+bool AlwaysHas(const converters::Architecture& architecture, std::string_view key) {
+  return std::any_of(architecture.keys.begin(), architecture.keys.end(), [&](const auto& rule) {
+    return rule.key == key && !rule.rule.optional && rule.rule.when.empty();
+  });
+}
+
+// None for an architecture that this build does not know. Several files may describe one.
 std::set<std::string> NeededKeys(std::string_view name) {
-  std::set<std::string> needed;
-  bool first = true;
+  std::vector<const converters::Architecture*> variants;
   for (const converters::Architecture& architecture : converters::BuiltInArchitectures()) {
-    if (architecture.name != name || architecture.accepts.empty()) continue;
-    std::set<std::string> own;
-    for (const converters::KeyRule& key : architecture.keys) {
-      const bool always = !key.rule.optional && key.rule.when.empty();
-      const bool known =
-          std::find(kNeededKeys.begin(), kNeededKeys.end(), key.key) != kNeededKeys.end();
-      if (always && known && (first || needed.contains(FullKey(architecture, key.key)))) {
-        own.insert(FullKey(architecture, key.key));
-      }
+    if (architecture.name == name && !architecture.accepts.empty()) {
+      variants.push_back(&architecture);
     }
-    needed = std::move(own);
-    first = false;
+  }
+  std::set<std::string> needed;
+  if (variants.empty()) return needed;
+  for (const auto key : kNeededKeys) needed.insert(fmt::format("{}.{}", name, key));
+  for (const auto key : kEpsilonKeys) {
+    const bool always = std::all_of(variants.begin(), variants.end(),
+                                    [&](const auto* variant) { return AlwaysHas(*variant, key); });
+    if (always) needed.insert(fmt::format("{}.{}", name, key));
   }
   return needed;
 }
@@ -115,6 +122,14 @@ void CheckBlocks(const ModelSource& source, uint64_t count, CheckList& list) {
                             "again",
                             block, count));
     return;
+  }
+}
+
+void Report(const Error& error, const fs::path& path, CheckList& list) {
+  if (error.code() == ErrorCode::kUnsupported) {
+    list.Note(fmt::format("not checked: {}", error.what()));
+  } else {
+    list.Report(error, path);
   }
 }
 
@@ -169,6 +184,16 @@ void CheckGgufKeys(const ModelSource& source, CheckList& list) {
   if (blocks && *blocks > 0) CheckBlocks(source, static_cast<uint64_t>(*blocks), list);
 }
 
+bool CheckSafetensors(const fs::path& path, CheckList& list) {
+  try {
+    AddFiles(std::make_shared<formats::safetensors::SafetensorsSource>(path), list);
+    return true;
+  } catch (const Error& error) {
+    Report(error, path, list);
+  }
+  return false;
+}
+
 bool CheckModel(const fs::path& path, const formats::OpenOptions& options, CheckList& list) {
   try {
     std::shared_ptr<const ModelSource> source = formats::OpenModel(path, options);
@@ -176,11 +201,7 @@ bool CheckModel(const fs::path& path, const formats::OpenOptions& options, Check
     AddFiles(std::move(source), list);
     return true;
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kUnsupported) {
-      list.Note(fmt::format("not checked: {}", error.what()));
-    } else {
-      list.Report(error, path);
-    }
+    Report(error, path, list);
   }
   return false;
 }

@@ -31,6 +31,9 @@ bool ReportNotWeights(const std::filesystem::path& path, bool allow_pointer, Che
 bool CheckModel(const std::filesystem::path& path, const formats::OpenOptions& options,
                 CheckList& list);
 
+// One .safetensors file by itself, without the config beside it.
+bool CheckSafetensors(const std::filesystem::path& path, CheckList& list);
+
 // Keys and layers of a GGUF model, as llama.cpp would miss them.
 void CheckGgufKeys(const ModelSource& source, CheckList& list);
 
