@@ -31,7 +31,10 @@ CLI::App* AddCommand(CLI::App& app, Program& program, const std::string& name,
                       "Continue a run that was killed, from FILE.partial and its journal; if this "
                       "one is stopped too, leave them for the next");
   }
-  command->callback([&program, run = std::move(run)] { program.run = run; });
+  command->callback([&program, command, run = std::move(run)] {
+    program.common.command = command;
+    program.run = run;
+  });
   return command;
 }
 

@@ -23,6 +23,7 @@ struct CommonOptions {
   bool dry_run = false;
   bool force = false;
   bool resume = false;
+  const CLI::App* command = nullptr;  // that runs
 };
 
 // The program: main() fills it, a command's callback sets `run`, which returns the exit code.
@@ -52,6 +53,8 @@ void AddPerplexity(CLI::App& app, Program& program);
 void AddDrift(CLI::App& app, Program& program);
 void AddImatrix(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
+void AddVerify(CLI::App& app, Program& program);
+void AddHash(CLI::App& app, Program& program);
 void AddTokenize(CLI::App& app, Program& program);
 
 // --root, --store and --allow-opaque, for commands that open sources of every kind.

@@ -13,11 +13,6 @@
 
 namespace quern::cli {
 
-// Throws, before anything is written, what OutputFile throws where `path` cannot become a file, and
-// kUsage where it is one of the outputs.
-void RequireReportPath(const std::string& path, std::span<const converters::Job> jobs,
-                       const CommonOptions& common);
-
 // One object for all jobs (docs/json.md); appears under its name only when it is complete.
 void WriteErrorReport(const std::string& path, const converters::ErrorReport& report,
                       std::span<const converters::Job> jobs, const CommonOptions& common);

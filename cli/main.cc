@@ -51,6 +51,8 @@ int main(int argc, char** argv) {
   quern::cli::AddDrift(app, program);
   quern::cli::AddImatrix(app, program);
   quern::cli::AddLists(app, program);
+  quern::cli::AddVerify(app, program);
+  quern::cli::AddHash(app, program);
   quern::cli::AddTokenize(app, program);
   try {
     app.parse(argc, argv);

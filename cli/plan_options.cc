@@ -131,6 +131,9 @@ void AddPlanOptions(CLI::App& command, PlanArguments& arguments) {
       ->check(CLI::Range(0.1, 64.0));
   command.add_option("--report", arguments.report,
                      "JSON file to write: the error of each tensor (docs/json.md)");
+  command.add_option("--manifest", arguments.manifest,
+                     "JSON file to write: SHA-256 of all files that were read and written, and the "
+                     "options (docs/verify.md)");
 }
 
 void RequireOneKindOfTarget(const std::string& default_type, PlanArguments& arguments) {

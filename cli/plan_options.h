@@ -40,6 +40,7 @@ struct PlanArguments {
   std::optional<uint64_t> target_size;  // --target-size, bytes
   std::optional<double> target_bpw;     // --target-bpw
   std::string report;                   // --report
+  std::string manifest;                 // --manifest
 };
 
 void AddPlanOptions(CLI::App& command, PlanArguments& arguments);

@@ -55,6 +55,14 @@ void ProgressLine::Update(double part) {
   Show(fmt::format("{:5.1f} %  {:.0f} s left", 100 * part, seconds() / part - seconds()));
 }
 
+void ProgressLine::UpdateBytes(uint64_t done, uint64_t total) {
+  if (done == 0 || !IsDue()) return;
+  const double part = static_cast<double>(done) / static_cast<double>(total);
+  const double passed = seconds();
+  Show(fmt::format("{:5.1f} %  {:.2f} GB/s  {:.0f} s left", 100 * part,
+                   static_cast<double>(done) / 1e9 / passed, passed / part - passed));
+}
+
 void ProgressLine::Finish() {
   if (!quiet_ && terminal_) fmt::print(stderr, "\r\x1b[K");
 }

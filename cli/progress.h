@@ -14,6 +14,7 @@ class ProgressLine {
   explicit ProgressLine(const CommonOptions& common);
   void Update(const converters::Progress& progress);
   void Update(double part);  // of the work, 0 to 1
+  void UpdateBytes(uint64_t done, uint64_t total);
   // Clears the line.
   void Finish();
   double seconds() const;

@@ -7,7 +7,9 @@
 
 #include "cli/error_report.h"
 #include "cli/interrupt.h"
+#include "cli/json_file.h"
 #include "cli/progress.h"
+#include "cli/provenance.h"
 #include "converters/executor.h"
 #include "converters/model_edits.h"
 #include "converters/naming.h"
@@ -202,6 +204,19 @@ std::vector<WritePlan> MakePlans(const ModelSource& source, const OutputModel& m
   return plans;
 }
 
+void RequireJsonPaths(const PlanArguments& arguments, const std::vector<Job>& jobs,
+                      const CommonOptions& common) {
+  const std::string& report = arguments.report;
+  const std::string& manifest = arguments.manifest;
+  if (!report.empty()) RequireJsonPath(report, "--report", jobs, common);
+  if (manifest.empty()) return;
+  RequireJsonPath(manifest, "--manifest", jobs, common);
+  if (fs::weakly_canonical(manifest) == fs::weakly_canonical(report)) {
+    throw Error(ErrorCode::kUsage, {manifest, {}, "--manifest"},
+                "the report would go to the same file; choose another name");
+  }
+}
+
 // Those that several plans share once.
 void SayNotes(const std::vector<WritePlan>& plans, const CommonOptions& common) {
   std::set<std::string> said;
@@ -246,7 +261,7 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
     DryRun(model, jobs, converters::ExecuteMemory(model, jobs, options), common);
     return 0;
   }
-  if (!arguments.report.empty()) RequireReportPath(arguments.report, jobs, common);
+  RequireJsonPaths(arguments, jobs, common);
   converters::ErrorReport errors(model, PlansOf(jobs));
   // Measuring again what an earlier run has written is only done for a report.
   if (!arguments.report.empty() || (!common.resume && RequantizesAny(model, jobs))) {
@@ -255,6 +270,9 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
   converters::Execute(source, model, jobs, options);
   line.Finish();
   if (!arguments.report.empty()) WriteErrorReport(arguments.report, errors, jobs, common);
+  if (!arguments.manifest.empty()) {
+    WriteProvenance(arguments.manifest, source, model.architecture, jobs, common);
+  }
   SayRequantizationErrors(model, errors, jobs, common);
   Report(model, jobs, line.seconds(), common);
   return 0;

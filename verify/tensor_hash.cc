@@ -1,10 +1,10 @@
 #include "verify/tensor_hash.h"
 
-#include <omp.h>
-
 #include <algorithm>
-#include <exception>
+#include <mutex>
+#include <numeric>
 
+#include "converters/parallel.h"
 #include "verify/sha256.h"
 
 namespace quern::verify {
@@ -12,8 +12,10 @@ namespace {
 
 constexpr uint64_t kPiece = 4 << 20;
 
+using Advance = std::function<void(uint64_t bytes)>;
+
 std::string HashTensor(const ModelSource& source, const TensorInfo& tensor,
-                       std::vector<uint8_t>& buffer) {
+                       std::vector<uint8_t>& buffer, const Advance& advance) {
   Sha256 hash;
   for (uint64_t offset = 0; offset < tensor.bytes; offset += kPiece) {
     const uint64_t bytes = std::min(kPiece, tensor.bytes - offset);
@@ -21,34 +23,34 @@ std::string HashTensor(const ModelSource& source, const TensorInfo& tensor,
     source.WillNeed(tensor, offset + bytes, std::min(kPiece, tensor.bytes - offset - bytes));
     source.Read(tensor, offset, buffer);
     hash.Update(buffer);
+    advance(bytes);
   }
   return hash.HexDigest();
 }
 
 }  // namespace
 
-std::vector<std::string> HashTensors(const ModelSource& source, int threads) {
-  const auto count = static_cast<int64_t>(source.tensors().size());
-  std::vector<std::string> digests(static_cast<size_t>(count));
-  int64_t failed = count;
-  std::exception_ptr error;
-#pragma omp parallel num_threads(threads > 0 ? threads : omp_get_max_threads())
-  {
-    std::vector<uint8_t> buffer;
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t i = 0; i < count; ++i) {
-      try {  // an exception must not leave the parallel region
-        digests[i] = HashTensor(source, source.tensors()[i], buffer);
-      } catch (...) {
-#pragma omp critical(quern_hash_error)
-        if (i < failed) {
-          failed = i;
-          error = std::current_exception();
-        }
-      }
-    }
-  }
-  if (error) std::rethrow_exception(error);
+std::vector<std::string> HashTensors(
+    const ModelSource& source, int threads,
+    const std::function<void(uint64_t done, uint64_t total)>& progress) {
+  const auto& tensors = source.tensors();
+  std::vector<std::string> digests(tensors.size());
+  const uint64_t total =
+      std::accumulate(tensors.begin(), tensors.end(), uint64_t{0},
+                      [](uint64_t sum, const TensorInfo& tensor) { return sum + tensor.bytes; });
+  std::mutex mutex;
+  uint64_t done = 0;
+  const Advance advance = [&](uint64_t bytes) {
+    if (!progress) return;
+    const std::lock_guard lock(mutex);
+    done += bytes;
+    progress(done, total);
+  };
+  converters::ForEachInParallel<std::vector<uint8_t>>(
+      static_cast<int64_t>(tensors.size()), threads, [&](int64_t i, std::vector<uint8_t>& buffer) {
+        const auto index = static_cast<size_t>(i);
+        digests[index] = HashTensor(source, tensors[index], buffer, advance);
+      });
   return digests;
 }
 

@@ -2,6 +2,8 @@
 #ifndef QUERN_VERIFY_TENSOR_HASH_H_
 #define QUERN_VERIFY_TENSOR_HASH_H_
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,7 +13,10 @@ namespace quern::verify {
 
 // One digest (64 lower-case hexadecimal digits) per tensor, in the order of source.tensors().
 // Tensors are hashed in parallel, each read once in pieces of a few MiB. `threads` 0: all cores.
-std::vector<std::string> HashTensors(const ModelSource& source, int threads = 0);
+// `progress` gets bytes, by one thread at a time, and may throw.
+std::vector<std::string> HashTensors(
+    const ModelSource& source, int threads = 0,
+    const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
 }  // namespace quern::verify
 

@@ -1,0 +1,190 @@
+// Git clones with git-LFS: files of the work tree against the index, pointers against objects,
+// objects against their names. Git itself is not needed.
+//
+// The index has the SHA-1 of what git stores: of an LFS file that is its pointer. A pointer's text
+// follows from its object's name and size, so the objects that are there tell which entries are
+// LFS files, and which SHA-256 these should have.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "formats/core/byte_reader.h"
+#include "formats/core/file.h"
+#include "formats/git/git_index.h"
+#include "formats/lfs/lfs_pointer.h"
+#include "verify/store_checks.h"
+#include "verify/structure.h"
+
+namespace quern::verify {
+namespace {
+
+namespace fs = std::filesystem;
+using formats::git::IndexEntry;
+using formats::lfs::Pointer;
+
+class CloneCheck {
+ public:
+  CloneCheck(const fs::path& folder, const CheckOptions& options, CheckList& list)
+      : folder_(folder),
+        objects_(folder / ".git" / "lfs" / "objects"),
+        options_(options),
+        list_(list) {}
+
+  void CheckObjects() {
+    std::error_code error;
+    for (fs::recursive_directory_iterator at(objects_, error), end; !error && at != end;
+         at.increment(error)) {
+      const fs::path& path = at->path();
+      if (IsRealFolder(path)) continue;
+      const std::string name = path.filename().string();
+      if (!IsDigest(DigestKind::kSha256, name) ||
+          path != formats::lfs::ObjectPath(objects_, name)) {
+        list_.Report(path, kBadName, "an LFS object is objects/HE/XX/HEX, named by its SHA-256");
+        continue;
+      }
+      if (!RequireUsable(path)) continue;
+      FileCheck& check = list_.Add(path);
+      check.digests = {{DigestKind::kSha256, name, "its name"}};
+      const Pointer pointer{name, check.bytes};
+      by_pointer_[DigestOf(DigestKind::kGitBlob, formats::lfs::MakePointer(pointer))] = pointer;
+    }
+  }
+
+  void CheckIndex() {
+    const fs::path path = folder_ / ".git" / "index";
+    if (!IsFile(path)) return list_.Note("the clone has no index: nothing is checked out");
+    try {
+      if (UsesSha256()) {
+        return list_.Note("the clone names its contents by SHA-256; the index was not read");
+      }
+      const File file = File::Open(path);
+      ByteReader reader(file);
+      const auto entries = formats::git::ParseIndex(reader);
+      list_.CountItem();
+      for (const IndexEntry& entry : entries) {
+        if (entry.in_work_tree && (entry.IsFile() || entry.IsLink())) CheckEntry(entry);
+      }
+    } catch (const Error& error) {
+      list_.Report(error, path);
+    }
+  }
+
+  // Models in the work tree, tracked or not.
+  void CheckModels(const fs::path& folder) {
+    std::vector<fs::path> files;
+    bool whole = true;
+    for (const fs::path& path : ListFolder(folder)) {
+      if (IsRealFolder(path)) {
+        if (path.filename() != ".git") CheckModels(path);
+      } else if (!IsFile(path) || !IsInside(path, folder_)) {
+        whole = false;  // the index has it, and it was reported
+      } else if (CheckPointer(path)) {
+        whole = false;
+      } else {
+        files.push_back(path);
+        if (IsChecksumList(path)) CheckChecksumList(path, list_);
+      }
+    }
+    CheckModelFiles(folder, files, whole, options_, list_);
+  }
+
+ private:
+  bool UsesSha256() const {
+    const fs::path config = folder_ / ".git" / "config";
+    if (!IsFile(config)) return false;
+    std::string text = ReadTextFile(config, 1 << 20);
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const size_t at = text.find("objectformat");
+    return at != text.npos && text.substr(at, text.find('\n', at) - at).ends_with("sha256");
+  }
+
+  void CheckEntry(const IndexEntry& entry) {
+    const fs::path path = folder_ / entry.path;
+    std::error_code ignored;
+    if (!fs::exists(path, ignored) && !fs::is_symlink(path, ignored)) {
+      list_.Report(path, kMissingFile,
+                   "git's index has this file and the work tree lacks it; check it out again");
+      return;
+    }
+    if (!RequireUsable(path) || entry.IsLink()) return;
+    FileCheck& check = list_.Add(path);
+    const auto object = by_pointer_.find(entry.sha1);
+    if (object == by_pointer_.end() || IsPointerFile(path)) {
+      check.digests.push_back({DigestKind::kGitBlob, entry.sha1, "git's index", true});
+      return;
+    }
+    check.size = object->second.size;
+    check.size_said_by = "its git-LFS pointer";
+    check.digests.push_back({DigestKind::kSha256, object->second.oid, "its git-LFS pointer"});
+  }
+
+  static bool IsPointerFile(const fs::path& path) {
+    const File file = File::Open(path);
+    if (file.size() >= formats::lfs::kMaxPointerBytes) return false;
+    std::string head(file.size(), '\0');
+    file.ReadAt(0, {reinterpret_cast<uint8_t*>(head.data()), head.size()});
+    return formats::lfs::IsPointer(head);
+  }
+
+  // Whether `path` is a pointer; it, and the object that it points to.
+  bool CheckPointer(const fs::path& path) {
+    try {
+      if (!IsPointerFile(path)) return false;
+      const auto pointer = formats::lfs::ReadPointer(path);
+      list_.Add(path);
+      const fs::path object = formats::lfs::ObjectPath(objects_, pointer->oid);
+      std::error_code ignored;
+      if (!fs::exists(object, ignored)) {
+        list_.Report(path, kLfsPointer,
+                     fmt::format("this is a git-LFS pointer and its object {} is not there; run "
+                                 "`git lfs pull`",
+                                 pointer->oid));
+      } else if (RequireUsable(object)) {
+        FileCheck& check = list_.Add(object);
+        check.size = pointer->size;
+        check.size_said_by = path.string();
+        if (IsWeightFileName(path)) CheckModel(object, options_.open, list_);
+      }
+    } catch (const Error& error) {
+      list_.Report(error, path);
+    }
+    return true;
+  }
+
+  // Whether it may be opened; reports why not.
+  bool RequireUsable(const fs::path& path) {
+    std::error_code ignored;
+    if (!fs::exists(path, ignored)) {
+      list_.Report(path, kDangling, "this link leads to nothing; check it out again");
+      return false;
+    }
+    if (!IsInside(path, folder_)) {
+      list_.Report(path, kUnsafePath, "this link leads out of the clone and is not followed");
+      return false;
+    }
+    return IsFile(path);
+  }
+
+  const fs::path folder_;
+  const fs::path objects_;
+  const CheckOptions& options_;
+  CheckList& list_;
+  std::map<std::string, Pointer> by_pointer_;  // by the pointer's git SHA-1
+};
+
+}  // namespace
+
+bool IsGitClone(const fs::path& folder) { return IsRealFolder(folder / ".git"); }
+
+void CheckGitClone(const fs::path& folder, const CheckOptions& options, CheckList& list) {
+  CloneCheck check(folder, options, list);
+  list.CountItem();
+  check.CheckObjects();
+  check.CheckIndex();
+  check.CheckModels(folder);
+}
+
+}  // namespace quern::verify

@@ -1,0 +1,234 @@
+#include "verify/store_checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include "verify/structure.h"
+
+namespace quern::verify {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kOllamaPrefix = "ollama:";
+constexpr std::string_view kHubPrefix = "hf:";
+
+bool IsFolder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+void CheckFolder(const fs::path& folder, const CheckOptions& options, CheckList& list) {
+  if (IsOllamaStore(folder)) return CheckOllamaStore(folder, options, list);
+  if (IsHubRepository(folder)) return CheckHubRepository(folder, options, list);
+  if (IsGitClone(folder)) return CheckGitClone(folder, options, list);
+  std::vector<fs::path> files;
+  for (const fs::path& entry : ListFolder(folder)) {
+    if (IsFolder(entry)) {
+      // A hidden folder holds caches and settings of programs, not models.
+      const bool hidden = entry.filename().string().starts_with('.');
+      if (!hidden && IsRealFolder(entry)) CheckFolder(entry, options, list);
+    } else {
+      files.push_back(entry);
+    }
+  }
+  for (const fs::path& file : files) {
+    if (IsChecksumList(file)) CheckChecksumList(file, list);
+  }
+  CheckModelFiles(folder, files, true, options, list);
+}
+
+// FILE.sha256, SHA256SUMS beside a file that the user named: what they say of it counts.
+void AddListsBeside(const fs::path& path, CheckList& list) {
+  const fs::path folder = path.parent_path().empty() ? fs::path(".") : path.parent_path();
+  CheckList beside;
+  for (const fs::path& entry : ListFolder(folder)) {
+    const bool of_folder = entry.stem() != path.stem() && entry.stem() != path.filename();
+    if (!IsFile(entry) || !IsChecksumList(entry)) continue;
+    if (of_folder && entry.extension() == ".sha256") continue;
+    CheckChecksumList(entry, beside);
+  }
+  FileCheck& wanted = list.Add(path);
+  for (const auto& [canonical, check] : beside.files()) {
+    std::error_code ignored;
+    if (canonical == fs::weakly_canonical(path, ignored)) wanted.digests = check.digests;
+  }
+}
+
+// A snapshot's folder or file: .../models--ORG--NAME/snapshots/REVISION/...
+std::optional<fs::path> SnapshotAround(const fs::path& path) {
+  const fs::path absolute = fs::absolute(path).lexically_normal();
+  for (fs::path at = absolute; at.has_relative_path(); at = at.parent_path()) {
+    if (at.parent_path().filename() == "snapshots" &&
+        IsHubRepository(at.parent_path().parent_path())) {
+      return at;
+    }
+  }
+  return std::nullopt;
+}
+
+void CheckFile(const fs::path& path, const CheckOptions& options, CheckList& list) {
+  if (IsChecksumList(path)) return CheckChecksumList(path, list);
+  const fs::path absolute = fs::absolute(path).lexically_normal();
+  if (absolute.parent_path().filename() == "blobs" &&
+      IsOllamaStore(absolute.parent_path().parent_path())) {
+    return CheckOllamaBlob(path, options, list);
+  }
+  try {
+    const auto store = formats::ollama::Store::Around(path);
+    for (const auto& model : store.Models()) {
+      std::error_code ignored;
+      if (fs::equivalent(model.path, path, ignored)) {
+        return CheckOllamaModel(store, model.path, options, list);
+      }
+    }
+  } catch (const Error&) {  // in no store
+  }
+  list.Add(path);
+  AddListsBeside(path, list);
+  if (!ReportNotWeights(path, false, list)) CheckModel(path, options.open, list);
+}
+
+// Where the hub's cache is: $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub.
+fs::path HubCache() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  if (const auto cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (const auto home = variable("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
+  if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) {
+    return fs::path(cache) / "huggingface" / "hub";
+  }
+  return fs::path(variable("HOME")) / ".cache" / "huggingface" / "hub";
+}
+
+// "ORG/NAME[@REVISION]"
+void CheckHubAddress(std::string_view text, const CheckOptions& options, CheckList& list) {
+  const size_t at = text.find('@');
+  std::string name(text.substr(0, at));
+  const std::string revision(at == text.npos ? "" : text.substr(at + 1));
+  const auto is_safe = [](std::string_view part) {
+    return part.find("..") == part.npos && part.find('\\') == part.npos && !part.starts_with('/');
+  };
+  if (name.empty() || !is_safe(name) || !is_safe(revision) || name.find("--") != name.npos) {
+    throw Error(ErrorCode::kUsage, {std::string(text), {}, {}},
+                "is no name of a model; write hf:ORG/NAME or hf:ORG/NAME@REVISION");
+  }
+  for (size_t slash; (slash = name.find('/')) != name.npos;) name.replace(slash, 1, "--");
+  const fs::path folder = HubCache() / ("models--" + name);
+  if (!IsHubRepository(folder)) {
+    throw Error(ErrorCode::kMissing, {folder.string(), {}, {}},
+                "the cache has no such model; quern downloads nothing");
+  }
+  if (revision.empty()) return CheckHubRepository(folder, options, list);
+  fs::path snapshot = folder / "snapshots" / revision;
+  if (const fs::path ref = folder / "refs" / revision; !IsFolder(snapshot) && IsFile(ref)) {
+    std::string commit = ReadTextFile(ref, 4096);
+    commit.erase(std::min(commit.find_first_of("\r\n"), commit.size()));
+    if (IsDigest(DigestKind::kGitBlob, commit)) snapshot = folder / "snapshots" / commit;
+  }
+  if (!IsFolder(snapshot)) {
+    throw Error(ErrorCode::kMissing, {snapshot.string(), {}, {}},
+                "the cache has no such revision of this model");
+  }
+  CheckHubSnapshot(snapshot, options, list);
+}
+
+}  // namespace
+
+bool IsInside(const fs::path& path, const fs::path& folder) {
+  std::error_code error;
+  const fs::path inside =
+      fs::weakly_canonical(path, error).lexically_relative(fs::weakly_canonical(folder, error));
+  return !error && !inside.empty() && *inside.begin() != "..";
+}
+
+std::vector<fs::path> ListFolder(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    entries.push_back(at->path());
+  }
+  if (error) {
+    throw Error(ErrorCode::kIo, {folder.string(), {}, {}},
+                fmt::format("cannot list: {}", error.message()));
+  }
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+bool IsRealFolder(const fs::path& path) {
+  std::error_code ignored;
+  return !fs::is_symlink(path, ignored) && fs::is_directory(path, ignored);
+}
+
+bool IsFile(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+void CheckModelFiles(const fs::path& folder, const std::vector<fs::path>& paths, bool whole,
+                     const CheckOptions& options, CheckList& list) {
+  bool is_model = false;
+  bool broken = false;
+  for (const fs::path& path : paths) {
+    const std::string name = path.filename().string();
+    is_model |= name == "config.json" || name == "params.json" || name.ends_with(".index.json") ||
+                name == "lit_config.json" || name == "model_config.yaml";
+    if (name.starts_with('.') || !IsWeightFileName(path)) continue;
+    if (!IsFile(path)) {
+      std::error_code ignored;
+      if (fs::is_symlink(path, ignored)) {
+        list.Report(path, kDangling, "this link leads to nothing; fetch the file again");
+      }
+      continue;
+    }
+    try {
+      list.Add(path);
+      if (ReportNotWeights(path, false, list)) {
+        broken = true;
+      } else if (path.extension() == ".safetensors") {
+        broken |= !CheckSafetensors(path, list);
+      } else if (path.extension() == ".gguf") {
+        broken |= !CheckModel(path, options.open, list);
+      }  // others may be anything (training_args.bin); the folder's reader knows which count
+    } catch (const Error& error) {
+      list.Report(error, path);
+    }
+  }
+  if (whole && is_model && !broken) CheckModel(folder, options.open, list);
+}
+
+void CheckAddress(const std::string& address, const CheckOptions& options, CheckList& list) {
+  const size_t before = list.checked();
+  const size_t problems = list.problems().size();
+  if (address.starts_with(kOllamaPrefix) && !fs::exists(address)) {
+    const auto store = formats::ollama::Store::Find(options.open.store);
+    const auto name = formats::ollama::ParseModelName(address.substr(kOllamaPrefix.size()));
+    CheckOllamaModel(store, store.ManifestOf(name), options, list);
+  } else if (address.starts_with(kHubPrefix) && !fs::exists(address)) {
+    CheckHubAddress(std::string_view(address).substr(kHubPrefix.size()), options, list);
+  } else if (IsFolder(address)) {
+    const auto snapshot = SnapshotAround(address);
+    if (snapshot) {
+      CheckHubSnapshot(*snapshot, options, list);
+    } else {
+      CheckFolder(address, options, list);
+    }
+  } else if (IsFile(address)) {
+    CheckFile(address, options, list);
+  } else {
+    throw Error(ErrorCode::kMissing, {address, {}, {}}, "there is no such file or folder");
+  }
+  if (list.checked() == before && list.problems().size() == problems) {
+    throw Error(ErrorCode::kUsage, {address, {}, {}},
+                "there is nothing here that can be checked: no model, store, cache or list of "
+                "checksums");
+  }
+}
+
+}  // namespace quern::verify
