@@ -85,6 +85,7 @@ class Forward {
   uint64_t TableBytes() const;
 
   const Graph& graph() const { return graph_; }
+  const std::string& path() const { return path_; }
   uint64_t LogitSlabRows() const { return weights_.SlabRows(tensors_.output); }
 
  private:
