@@ -48,6 +48,7 @@ void AddSplitMerge(CLI::App& app, Program& program);
 void AddInspect(CLI::App& app, Program& program);
 void AddPerplexity(CLI::App& app, Program& program);
 void AddDrift(CLI::App& app, Program& program);
+void AddGenerate(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
 void AddTokenize(CLI::App& app, Program& program);
 

@@ -47,6 +47,7 @@ int main(int argc, char** argv) {
   quern::cli::AddInspect(app, program);
   quern::cli::AddPerplexity(app, program);
   quern::cli::AddDrift(app, program);
+  quern::cli::AddGenerate(app, program);
   // DRIFT
   quern::cli::AddLists(app, program);
   quern::cli::AddTokenize(app, program);
