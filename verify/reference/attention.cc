@@ -88,7 +88,9 @@ size_t AttentionScratch(size_t context) { return kBlock * context * sizeof(float
 
 void Attend(const AttentionShape& shape, float* q, const float* k, const float* v,
             Products& products) {
-  ParallelFor(products.threads(), shape.windows * shape.heads, [&](size_t i) {
+  const size_t tasks = shape.windows * shape.heads;
+  const int threads = products.ThreadsFor(tasks * shape.queries * shape.context * shape.head_size);
+  ParallelFor(threads, tasks, [&](size_t i) {
     AttendHead(shape, i / shape.heads, i % shape.heads, q, k, v, products);
   });
 }

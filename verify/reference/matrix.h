@@ -56,6 +56,10 @@ class Products {
   explicit Products(int threads);
 
   int threads() const { return threads_; }
+  // Threads among which so many multiplications are worth sharing.
+  int ThreadsFor(uint64_t multiplications) const {
+    return multiplications < kWorthSharing ? 1 : threads_;
+  }
   // Seconds that threads spent in sgemm, summed over threads and divided by their number.
   double seconds() const { return nanoseconds_.load() * 1e-9 / threads_; }
 
@@ -73,6 +77,9 @@ class Products {
   float* Slab(size_t floats) { return slab_.Fit(floats); }
 
  private:
+  // About 50 microseconds of one core, several times what waking another one takes.
+  static constexpr uint64_t kWorthSharing = uint64_t{1} << 20;
+
   int threads_;
   Scratch slab_;
   std::atomic<int64_t> nanoseconds_ = 0;
