@@ -52,6 +52,7 @@ void AddImport(CLI::App& app, Program& program);
 void AddPerplexity(CLI::App& app, Program& program);
 void AddDrift(CLI::App& app, Program& program);
 void AddImatrix(CLI::App& app, Program& program);
+void AddGenerate(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
 void AddVerify(CLI::App& app, Program& program);
 void AddHash(CLI::App& app, Program& program);

@@ -17,6 +17,7 @@ struct Arguments {
   std::string reference;
   std::vector<std::string> candidates;
   EvaluationArguments evaluation;
+  bool by_layer = false;
   double max_kld = -1, max_ppl_ratio = -1, min_top1 = -1;  // below 0: not asked for
 };
 
@@ -51,21 +52,38 @@ Json DistributionToJson(const verify::Distribution& distribution,
   return json;
 }
 
+// layers[0] is the embedding.
+Json LayersToJson(const std::vector<verify::LayerDrift>& layers) {
+  Json json = Json::array();
+  for (size_t i = 1; i < layers.size(); ++i) {
+    json.push_back({{"layer", i - 1},
+                    {"relative_error", layers[i].relative_error.Mean().value},
+                    {"cosine", layers[i].cosine.Mean().value}});
+  }
+  return json;
+}
+
 Json CandidateToJson(const std::string& file, const verify::CandidateDrift& drift) {
   Json probability = DistributionToJson(drift.probability, kProbabilityFractions);
   probability["rms"] = EstimateToJson(drift.rms_probability);
-  return {{"file", file},
-          {"perplexity", drift.perplexity.value},
-          {"standard_error", drift.perplexity.error},
-          {"ppl_ratio", drift.ratio.value},
-          {"ppl_ratio_standard_error", drift.ratio.error},
-          {"ln_ppl_ratio", EstimateToJson(drift.log_ratio)},
-          {"ppl_difference", EstimateToJson(drift.difference)},
-          {"correlation", drift.correlation},
-          {"kld", DistributionToJson(drift.kld, kKldFractions)},
-          {"probability_change", std::move(probability)},
-          {"top1_agreement", drift.top1_agreement.value},
-          {"top1_standard_error", drift.top1_agreement.error}};
+  Json json = {{"file", file},
+               {"perplexity", drift.perplexity.value},
+               {"standard_error", drift.perplexity.error},
+               {"ppl_ratio", drift.ratio.value},
+               {"ppl_ratio_standard_error", drift.ratio.error},
+               {"ln_ppl_ratio", EstimateToJson(drift.log_ratio)},
+               {"ppl_difference", EstimateToJson(drift.difference)},
+               {"correlation", drift.correlation},
+               {"kld", DistributionToJson(drift.kld, kKldFractions)},
+               {"probability_change", std::move(probability)},
+               {"top1_agreement", drift.top1_agreement.value},
+               {"top1_standard_error", drift.top1_agreement.error}};
+  if (!drift.layers.empty()) {
+    json["embedding"] = {{"relative_error", drift.layers[0].relative_error.Mean().value},
+                         {"cosine", drift.layers[0].cosine.Mean().value}};
+    json["layers"] = LayersToJson(drift.layers);
+  }
+  return json;
 }
 
 Json ResultToJson(const Arguments& arguments, const verify::DriftResult& result,
@@ -100,6 +118,15 @@ void PrintDistribution(const char* name, const verify::Distribution& distributio
   }
 }
 
+void PrintLayers(const std::vector<verify::LayerDrift>& layers) {
+  if (layers.empty()) return;
+  fmt::print("  {:<10} {:>15} {:>12}\n", "layer", "relative error", "cosine");
+  for (size_t i = 0; i < layers.size(); ++i) {
+    fmt::print("  {:<10} {:>15.6f} {:>12.8f}\n", i == 0 ? "embedding" : fmt::to_string(i - 1),
+               layers[i].relative_error.Mean().value, layers[i].cosine.Mean().value);
+  }
+}
+
 void PrintCandidate(const std::string& file, const verify::CandidateDrift& drift) {
   fmt::print("{}\n", file);
   fmt::print("  perplexity {:.6f} +/- {:.6f}, ratio {:.6f} +/- {:.6f}\n", drift.perplexity.value,
@@ -113,6 +140,7 @@ void PrintCandidate(const std::string& file, const verify::CandidateDrift& drift
              100 * drift.rms_probability.error);
   fmt::print("  same top token {:.3f} +/- {:.3f} %\n", 100 * drift.top1_agreement.value,
              100 * drift.top1_agreement.error);
+  PrintLayers(drift.layers);
 }
 
 // Throws for the first figure that crosses its threshold.
@@ -147,8 +175,9 @@ int Drift(const Arguments& arguments, const CommonOptions& common) {
   }
   const EvaluationText text = ReadText(arguments.evaluation, reference);
   ProgressLine line(common);
-  const verify::EvaluationOptions options =
+  verify::EvaluationOptions options =
       MakeEvaluationOptions(arguments.evaluation, text, common, line);
+  options.by_layer = arguments.by_layer;
   const verify::DriftResult result =
       verify::MeasureDrift(reference, candidates, text.tokens, options);
   line.Finish();
@@ -177,6 +206,8 @@ void AddDrift(CLI::App& app, Program& program) {
   command->add_option("REFERENCE", arguments->reference, "The source: folder or file")->required();
   command->add_option("CANDIDATE", arguments->candidates, "Models to compare with it")->required();
   AddEvaluationOptions(*command, arguments->evaluation);
+  command->add_flag("--by-layer", arguments->by_layer,
+                    "Also how far the hidden states are apart after each layer");
   command->add_option("--max-kld", arguments->max_kld, "Exit 1 if a mean KLD is above this")
       ->check(CLI::NonNegativeNumber);
   command

@@ -49,6 +49,8 @@ std::vector<int32_t> ReadIds(const std::string& path) {
   }
 }
 
+}  // namespace
+
 std::string ReadUtf8(const std::string& path) {
   std::string text = ReadTextFile(path, kMaxTextBytes);
   for (size_t at = 0; at < text.size();) {
@@ -62,7 +64,13 @@ std::string ReadUtf8(const std::string& path) {
   return text;
 }
 
-}  // namespace
+void AddModelOptions(CLI::App& command, ModelArguments& arguments) {
+  command
+      .add_option("--architecture", arguments.architecture_files,
+                  "Architecture file to use beside the built-in ones (docs/architectures.md)")
+      ->take_all();
+  AddOpenOptions(command, arguments.open);
+}
 
 void AddEvaluationOptions(CLI::App& command, EvaluationArguments& arguments) {
   command.add_option("-f,--file", arguments.text, "Text to evaluate, UTF-8")->type_name("TEXT");
@@ -72,15 +80,10 @@ void AddEvaluationOptions(CLI::App& command, EvaluationArguments& arguments) {
       ->type_name("FILE");
   command.add_option("-c,--ctx", arguments.context, "Tokens of a window (default 512)");
   command.add_option("--chunks", arguments.windows, "Windows to evaluate (default: all)");
-  command
-      .add_option("--architecture", arguments.architecture_files,
-                  "Architecture file to use beside the built-in ones (docs/architectures.md)")
-      ->take_all();
-  AddOpenOptions(command, arguments.open);
+  AddModelOptions(command, arguments);
 }
 
-verify::ReferenceModel OpenForEvaluation(const std::string& path,
-                                         const EvaluationArguments& arguments) {
+verify::ReferenceModel OpenForEvaluation(const std::string& path, const ModelArguments& arguments) {
   converters::ConvertOptions options;
   for (const std::string& file : arguments.architecture_files) {
     options.architecture_files.emplace_back(file);

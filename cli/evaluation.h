@@ -1,4 +1,5 @@
-// What `perplexity` and `drift` share: the text, its tokens, and the protocol's options.
+// What `perplexity`, `drift` and `generate` share: the model, the text, its tokens, and the
+// protocol's options.
 #ifndef QUERN_CLI_EVALUATION_H_
 #define QUERN_CLI_EVALUATION_H_
 
@@ -14,20 +15,28 @@
 
 namespace quern::cli {
 
-struct EvaluationArguments {
+struct ModelArguments {
+  std::vector<std::string> architecture_files;
+  formats::OpenOptions open;
+};
+
+// --architecture, --root, --allow-opaque.
+void AddModelOptions(CLI::App& command, ModelArguments& arguments);
+
+struct EvaluationArguments : ModelArguments {
   std::string text;
   std::string token_ids;
   size_t context = 512;
   size_t windows = 0;
   bool parse_special = false;
-  std::vector<std::string> architecture_files;
-  formats::OpenOptions open;
 };
 
 void AddEvaluationOptions(CLI::App& command, EvaluationArguments& arguments);
 
-verify::ReferenceModel OpenForEvaluation(const std::string& path,
-                                         const EvaluationArguments& arguments);
+verify::ReferenceModel OpenForEvaluation(const std::string& path, const ModelArguments& arguments);
+
+// Throws kBadText for what is not UTF-8.
+std::string ReadUtf8(const std::string& path);
 
 struct EvaluationText {
   std::vector<int32_t> tokens;

@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
   quern::cli::AddPerplexity(app, program);
   quern::cli::AddDrift(app, program);
   quern::cli::AddImatrix(app, program);
+  quern::cli::AddGenerate(app, program);
   quern::cli::AddLists(app, program);
   quern::cli::AddVerify(app, program);
   quern::cli::AddHash(app, program);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <optional>
 
 #include "formats/core/error.h"
 #include "verify/reference/parallel.h"
@@ -161,35 +162,46 @@ struct Sizes {
   uint64_t logit_rows = 0;
 };
 
-// One model's activations at a time, beside the states of all; then two models' logits instead.
-Sizes ChooseSizes(std::span<const Runner> runners, const Windows& windows, uint64_t memory,
-                  uint64_t program) {
-  uint64_t tables = 0, states = 0, activations = 0;
+// One model's activations at a time, beside the states of all (and, by layers, the passes of all);
+// then two models' logits instead.
+Sizes ChooseSizes(std::span<const Runner> runners, const Windows& windows,
+                  const EvaluationOptions& options, uint64_t program) {
+  const uint64_t memory = MemoryOf(options);
+  uint64_t tables = 0, states = 0, passes = 0, activations = 0;
   uint64_t slab_rows = std::numeric_limits<uint64_t>::max();
   for (const Runner& runner : runners) {
     tables += runner.forward->TableBytes();
     states += StateBytes(*runner.forward, windows);
+    if (options.by_layer) passes += runner.forward->PassBytes(windows.context);
     activations = std::max(activations, runner.forward->BytesPerWindow(0));
     slab_rows = std::min(slab_rows, runner.forward->LogitSlabRows());
   }
-  return {WindowsPerBatch(memory, program + SlabBytes(memory) + tables, states + activations,
-                          windows.count),
+  return {WindowsPerBatch(memory, program + SlabBytes(memory) + tables,
+                          states + passes + activations, windows.count),
           std::min(LogitRows(activations / 2, windows), slab_rows)};
 }
 
-// States of windows [begin, end) from every model.
-void RunModels(std::span<Runner> runners, const Windows& windows, size_t begin, size_t end,
-               const EvaluationOptions& options) {
+LayerComparison CompareLayers(std::span<const Runner> runners) {
+  std::vector<Forward*> models;
+  for (const Runner& runner : runners) models.push_back(runner.forward.get());
+  return LayerComparison(std::move(models));
+}
+
+// States of a batch from every model, by layers where there is a comparison. progress: share done.
+void RunModels(std::span<Runner> runners, const Batch& batch,
+               std::optional<LayerComparison>& by_layer,
+               const std::function<void(double)>& progress) {
+  if (by_layer) {
+    std::vector<Matrix> states = by_layer->Run(batch, progress);
+    for (size_t r = 0; r < runners.size(); ++r) runners[r].states = std::move(states[r]);
+    return;
+  }
   const double models = static_cast<double>(runners.size());
   for (size_t r = 0; r < runners.size(); ++r) {
     const double layers = static_cast<double>(runners[r].forward->graph().layers);
-    const auto progress = [&](uint64_t layer) {
-      if (!options.progress) return;
-      const double part = (static_cast<double>(r) + static_cast<double>(layer) / layers) / models;
-      options.progress((static_cast<double>(begin) + part * static_cast<double>(end - begin)) /
-                       static_cast<double>(windows.count));
-    };
-    runners[r].states = runners[r].forward->States(windows.Slice(begin, end), progress);
+    runners[r].states = runners[r].forward->States(batch, [&](uint64_t layer) {
+      progress((static_cast<double>(r) + static_cast<double>(layer) / layers) / models);
+    });
   }
 }
 
@@ -200,27 +212,35 @@ DriftResult MeasureDrift(const ReferenceModel& reference,
                          std::span<const int32_t> tokens, const EvaluationOptions& options) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  const uint64_t memory = options.memory > 0 ? options.memory : kDefaultReferenceMemory;
   Products products(ThreadCount(options.threads));
   const Windows windows = CutWindows(tokens, options);
   std::vector<Runner> runners =
-      MakeRunners(reference, candidates, options.context, SlabBytes(memory), products);
+      MakeRunners(reference, candidates, options.context, SlabBytes(MemoryOf(options)), products);
   uint64_t program = ProgramBytes(reference, products.threads());
   for (const ReferenceModel& candidate : candidates) program += MetadataBytes(candidate);
-  const Sizes sizes = ChooseSizes(runners, windows, memory, program);
+  const Sizes sizes = ChooseSizes(runners, windows, options, program);
+  std::optional<LayerComparison> by_layer;
+  if (options.by_layer) by_layer = CompareLayers(runners);
 
   DriftResult result{.windows = windows.count};
   std::vector<Scores> scores(candidates.size());
   Moments losses;
   for (size_t begin = 0; begin < windows.count; begin += sizes.windows_per_batch) {
     const size_t end = std::min(begin + sizes.windows_per_batch, windows.count);
-    RunModels(runners, windows, begin, end, options);
+    RunModels(runners, windows.Slice(begin, end), by_layer, [&](double part) {
+      if (!options.progress) return;
+      options.progress((static_cast<double>(begin) + part * static_cast<double>(end - begin)) /
+                       static_cast<double>(windows.count));
+    });
     Compare(runners, windows, begin, sizes.logit_rows, products.threads());
     for (size_t i = 0; i < candidates.size(); ++i) Score(runners[0], runners[i + 1], scores[i]);
     for (const Prediction& prediction : runners[0].predictions) losses.Add(prediction.Loss());
     ++result.batches;
   }
-  for (Scores& candidate : scores) result.candidates.push_back(Summarize(std::move(candidate)));
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    result.candidates.push_back(Summarize(std::move(scores[i])));
+    if (by_layer) result.candidates[i].layers = by_layer->drift(i);
+  }
   result.reference = Exponential(losses.Mean());
   result.tokens_scored = losses.count();
   result.product_seconds = products.seconds();

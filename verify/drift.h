@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "verify/evaluation.h"
+#include "verify/layer_drift.h"
 #include "verify/statistics.h"
 
 namespace quern::verify {
@@ -27,11 +28,12 @@ struct CandidateDrift {
   Estimate log_ratio;  // ln(candidate's perplexity / reference's)
   Estimate ratio;
   Estimate difference;
-  double correlation = 0;    // of the two losses of a token
-  Distribution kld;          // of the candidate from the reference, in nats
-  Distribution probability;  // change of the following token's probability
-  Estimate rms_probability;  // root mean square of that
-  Estimate top1_agreement;   // part of the positions where both have the same top token
+  double correlation = 0;          // of the two losses of a token
+  Distribution kld;                // of the candidate from the reference, in nats
+  Distribution probability;        // change of the following token's probability
+  Estimate rms_probability;        // root mean square of that
+  Estimate top1_agreement;         // part of the positions where both have the same top token
+  std::vector<LayerDrift> layers;  // with options.by_layer
 };
 
 struct DriftResult {
@@ -44,7 +46,8 @@ struct DriftResult {
   double product_seconds = 0;
 };
 
-// Throws as MeasurePerplexity, and kMismatch where a candidate has another vocabulary.
+// Throws as MeasurePerplexity, and kMismatch where a candidate has another vocabulary, or with
+// options.by_layer other layers.
 // options.estimate is not called.
 DriftResult MeasureDrift(const ReferenceModel& reference,
                          std::span<const ReferenceModel> candidates,

@@ -4,9 +4,9 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
+#include "converters/tokenizer/pre_rules.h"
 #include "formats/core/error.h"
 #include "verify/reference/vector_math.h"
 
@@ -68,18 +68,19 @@ Windows CutWindows(std::span<const int32_t> tokens, const EvaluationOptions& opt
 
 std::optional<int32_t> BeginningToken(const Metadata& metadata) {
   const auto model = metadata.GetString("tokenizer.ggml.model").value_or("");
-  const auto pre = metadata.GetString("tokenizer.ggml.pre").value_or("");
-  // llama-vocab.cpp: what holds where the file does not say.
-  constexpr std::array<std::string_view, 5> kPreWithBos = {"llama3", "llama-v3", "llama-bpe",
-                                                           "falcon3", "falcon-h1"};
   const bool sentencepiece = model == "llama";
-  bool adds =
-      sentencepiece || std::find(kPreWithBos.begin(), kPreWithBos.end(), pre) != kPreWithBos.end();
+  const auto name = metadata.GetString("tokenizer.ggml.pre").value_or(model);
+  const converters::PreRule* pre = sentencepiece ? nullptr : converters::FindPreRule(name);
+  bool adds = sentencepiece || (pre && pre->add_bos);
   if (const bool* flag = metadata.Get<bool>("tokenizer.ggml.add_bos_token")) adds = *flag;
-  if (!adds) return std::nullopt;
+  if (!adds && !(pre && pre->always_add_bos)) return std::nullopt;
   constexpr int64_t kSentencePieceBos = 1, kGpt2Bos = 11;
   return static_cast<int32_t>(metadata.GetInteger("tokenizer.ggml.bos_token_id")
                                   .value_or(sentencepiece ? kSentencePieceBos : kGpt2Bos));
+}
+
+uint64_t MemoryOf(const EvaluationOptions& options) {
+  return options.memory > 0 ? options.memory : kDefaultReferenceMemory;
 }
 
 uint64_t SlabBytes(uint64_t memory) { return std::clamp(memory / 8, 1 * kMiB, 64 * kMiB); }

@@ -26,6 +26,7 @@ struct EvaluationOptions {
   std::optional<int32_t> bos;  // put over each window's first token
   uint64_t memory = 0;         // bytes; 0: kDefaultReferenceMemory
   int threads = 0;             // 0: as many as OpenMP would use
+  bool by_layer = false;       // MeasureDrift: also after each layer (layer_drift.h)
   // Called between layers with the share of the work that is done, and after each window; may
   // throw to end the run.
   std::function<void(double done)> progress;
@@ -49,6 +50,8 @@ Windows CutWindows(std::span<const int32_t> tokens, const EvaluationOptions& opt
 
 // The token that llama.cpp puts first, or absent where the vocabulary wants none.
 std::optional<int32_t> BeginningToken(const Metadata& metadata);
+
+uint64_t MemoryOf(const EvaluationOptions& options);
 
 // Bytes of decoded weights at a time for a memory of so many bytes.
 uint64_t SlabBytes(uint64_t memory);

@@ -36,7 +36,7 @@ PerplexityResult MeasurePerplexity(const ReferenceModel& model, std::span<const 
                                    const EvaluationOptions& options) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  const uint64_t memory = options.memory > 0 ? options.memory : kDefaultReferenceMemory;
+  const uint64_t memory = MemoryOf(options);
   Products products(ThreadCount(options.threads));
   Forward forward(model, options.context, SlabBytes(memory), products);
   const Windows windows = CutWindows(tokens, options);

@@ -72,6 +72,9 @@ class Oracle:
                                        C.c_bool, C.c_bool]
         lib.llama_batch_init.restype = Batch
         lib.llama_batch_init.argtypes = [C.c_int32] * 3
+        lib.llama_batch_free.argtypes = [Batch]
+        lib.llama_vocab_is_eog.argtypes = [C.c_void_p, C.c_int32]
+        lib.llama_vocab_is_eog.restype = C.c_bool
         lib.llama_decode.argtypes = [C.c_void_p, Batch]
         lib.llama_set_n_threads.argtypes = [C.c_void_p, C.c_int32, C.c_int32]
         lib.llama_get_logits.restype = C.POINTER(C.c_float)
@@ -95,20 +98,41 @@ class Oracle:
         assert count >= 0
         return list(ids[:count])
 
-    def logits(self, model, ids, watch=None):
-        """[len(ids), vocabulary] after each token; `watch` sees the tensors on the way."""
+    def context(self, model, positions, watch=None):
         params = self.lib.llama_context_default_params()
-        set_context_fields(params, len(ids), watch)
+        set_context_fields(params, positions, watch)
         context = self.lib.llama_init_from_model(model, params)
         assert context, "no context"
         self.lib.llama_set_n_threads(context, 1, 1)  # more would spin against each other on small models
+        return context
+
+    def decode(self, model, context, ids, position=0):
+        """[len(ids), vocabulary] after each of the tokens, the first of which is at `position`."""
         batch = self.lib.llama_batch_init(len(ids), 0, 1)
         batch.n_tokens = len(ids)
         for i, token in enumerate(ids):
-            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, i, 1, 1
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, position + i, 1, 1
             batch.seq_id[i][0] = 0
         assert self.lib.llama_decode(context, batch) == 0
+        self.lib.llama_batch_free(batch)
         shape = (len(ids), self.vocabulary(model))
-        result = np.ctypeslib.as_array(self.lib.llama_get_logits(context), shape).copy()
+        return np.ctypeslib.as_array(self.lib.llama_get_logits(context), shape).copy()
+
+    def logits(self, model, ids, watch=None):
+        """[len(ids), vocabulary] after each token; `watch` sees the tensors on the way."""
+        context = self.context(model, len(ids), watch)
+        result = self.decode(model, context, ids)
         self.lib.llama_free(context)
         return result
+
+    def steps(self, model, prompt, tokens):
+        """The last token's logits after the prompt, then after each of `tokens`, decoded one by one with
+        llama.cpp's own key-value cache."""
+        context = self.context(model, len(prompt) + len(tokens))
+        yield self.decode(model, context, prompt)[-1]
+        for i, token in enumerate(tokens):
+            yield self.decode(model, context, [token], len(prompt) + i)[0]
+        self.lib.llama_free(context)
+
+    def ends(self, model, token):
+        return bool(self.lib.llama_vocab_is_eog(self.lib.llama_model_get_vocab(model), token))

@@ -155,6 +155,33 @@ TEST_P(ForwardOfGraph, EqualsNaiveLoopsInDoublePrecision) {
   }
 }
 
+TEST_P(ForwardOfGraph, GoesOnAfterCachedPositionsAsIfTheWholeTextWereGiven) {
+  TinyOptions options;
+  GetParam().set(options);
+  const auto tokens = RandomTokens(options, 20, 4);
+  const ReferenceModel model = MakeModel(options);
+  const auto whole = Logits(model, {tokens, 20, 0, 20});
+  Products products(2);
+  Forward forward(model, tokens.size(), kSlab, products);
+  KeyValueCache cache(forward.graph(), tokens.size());
+  const size_t vocabulary = options.vocabulary;
+  // The last position alone, or several, of pieces of several lengths.
+  for (const auto& [length, wanted] : {std::pair{7, 7}, {1, 1}, {6, 2}, {1, 1}, {5, 1}}) {
+    const size_t count = static_cast<size_t>(length), last = static_cast<size_t>(wanted);
+    const auto piece = std::span(tokens).subspan(cache.length(), count);
+    const Matrix states =
+        forward.States({piece, count, count - last, last, &cache}, [](uint64_t) {});
+    Matrix logits(last, vocabulary);
+    forward.Logits(states, 0, vocabulary, logits.data());
+    for (size_t i = 0; i < last; ++i) {
+      const float* expected = whole.data() + (cache.length() - last + i) * vocabulary;
+      // Each is within 2e-5 of the naive loops.
+      for (size_t v = 0; v < vocabulary; ++v) ASSERT_NEAR(logits.row(i)[v], expected[v], 4e-5);
+    }
+  }
+  EXPECT_EQ(cache.length(), tokens.size());
+}
+
 INSTANTIATE_TEST_SUITE_P(Graphs, ForwardOfGraph, ::testing::ValuesIn(Cases()),
                          [](const auto& at) { return at.param.name; });
 
@@ -176,6 +203,26 @@ TEST(Forward, DoesNotDependOnTheSlab) {
   const auto rows = Logits(model, batch, 2, 1);  // a row at a time
   ASSERT_EQ(rows.size(), whole.size());
   for (size_t i = 0; i < rows.size(); ++i) ASSERT_NEAR(rows[i], whole[i], 2e-5);
+}
+
+TEST(Forward, GivesTheSameBitsWithWeightsThatAreKept) {
+  const TinyOptions options{.experts = 4, .experts_used = 2, .joined_qkv = true};
+  const auto tokens = RandomTokens(options, 40, 5);
+  const ReferenceModel model = MakeModel(options);
+  const Batch batch = {tokens, 20, 0, 20};
+  constexpr uint64_t kSmallSlab = 2048;
+  const auto expected = Logits(model, batch, 2, kSmallSlab);
+  for (const uint64_t bytes : {0, 20000, 1 << 30}) {  // none, some, all
+    Products products(2);
+    Forward forward(model, batch.context, kSmallSlab, products);
+    forward.KeepWeights(bytes);
+    for (int run = 0; run < 2; ++run) {
+      const Matrix states = forward.States(batch, [](uint64_t) {});
+      Matrix logits(states.rows(), options.vocabulary);
+      forward.Logits(states, 0, options.vocabulary, logits.data());
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), logits.data())) << bytes;
+    }
+  }
 }
 
 TEST(Forward, ReadsEachWeightOncePerBatch) {

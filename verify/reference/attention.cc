@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <vector>
 
 #include "verify/reference/parallel.h"
 #include "verify/reference/vector_math.h"
@@ -56,8 +55,8 @@ void Weigh(const AttentionShape& shape, float slope, size_t position, size_t beg
 
 void AttendHead(const AttentionShape& shape, size_t window, size_t head, float* q, const float* k,
                 const float* v, Products& products) {
-  thread_local std::vector<float> scores;
-  scores.resize(AttentionScratch(shape.context) / sizeof(float));
+  thread_local Scratch scratch;
+  float* const scores = scratch.Fit(std::min(kBlock, shape.queries) * shape.context);
   const size_t q_step = shape.heads * shape.head_size;
   const size_t kv_step = shape.kv_heads * shape.head_size;
   const size_t shared = head / (shape.heads / shape.kv_heads) * shape.head_size;
@@ -74,11 +73,11 @@ void AttendHead(const AttentionShape& shape, size_t window, size_t head, float* 
     const size_t columns = end - begin;
     float* block = queries + row * q_step;
     products.Gemm(true, rows, columns, shape.head_size, shape.scale, block, q_step,
-                  keys + begin * kv_step, kv_step, scores.data(), columns);
+                  keys + begin * kv_step, kv_step, scores, columns);
     for (size_t i = 0; i < rows; ++i) {
-      Weigh(shape, slope, position + i, begin, columns, scores.data() + i * columns);
+      Weigh(shape, slope, position + i, begin, columns, scores + i * columns);
     }
-    products.Gemm(false, rows, shape.head_size, columns, 1, scores.data(), columns,
+    products.Gemm(false, rows, shape.head_size, columns, 1, scores, columns,
                   values + begin * kv_step, kv_step, block, q_step);
   }
 }
@@ -89,7 +88,9 @@ size_t AttentionScratch(size_t context) { return kBlock * context * sizeof(float
 
 void Attend(const AttentionShape& shape, float* q, const float* k, const float* v,
             Products& products) {
-  ParallelFor(products.threads(), shape.windows * shape.heads, [&](size_t i) {
+  const size_t tasks = shape.windows * shape.heads;
+  const int threads = products.ThreadsFor(tasks * shape.queries * shape.context * shape.head_size);
+  ParallelFor(threads, tasks, [&](size_t i) {
     AttendHead(shape, i / shape.heads, i % shape.heads, q, k, v, products);
   });
 }

@@ -30,12 +30,10 @@ void KeepWanted(const Batch& batch, size_t columns, float* x) {
 
 }  // namespace
 
-// All of a batch: x the hidden states, h what a part of a layer takes, out what it gives; scratch
-// holds q, k and v, then the feed-forward's inner states.
-struct Forward::Activations {
-  Matrix x, h, out, scratch;
-  size_t rows = 0;  // of x: every position, after the last layer's k and v only the wanted ones
-};
+const float* Forward::Pass::Wanted(size_t i) const {
+  const bool all = rows == batch.tokens.size();
+  return x.row(all ? i / batch.count * batch.context + batch.first + i % batch.count : i);
+}
 
 Forward::Forward(const ReferenceModel& model, size_t context, uint64_t slab_bytes,
                  Products& products)
@@ -67,15 +65,22 @@ Forward::Forward(const ReferenceModel& model, size_t context, uint64_t slab_byte
   }
 }
 
-uint64_t Forward::BytesPerWindow(size_t wanted) const {
-  uint64_t scratch = (graph_.heads + 2 * graph_.kv_heads) * graph_.head_size;
+size_t Forward::InnerFloats() const {
+  uint64_t most = (graph_.heads + 2 * graph_.kv_heads) * graph_.head_size;
   for (const Layer& layer : tensors_.layers) {
-    scratch = std::max<uint64_t>(scratch, FeedForwardScratch(graph_, layer));
+    most = std::max<uint64_t>(most, FeedForwardScratch(graph_, layer));
   }
+  return most;
+}
+
+uint64_t Forward::WorkspaceBytes(size_t tokens) const {
   // A router's logits and choices.
   const uint64_t routing = graph_.experts + 4 * graph_.experts_used;
-  return (context_ * (3 * graph_.width + scratch + routing) + wanted * graph_.width) *
-         sizeof(float);
+  return tokens * (2 * graph_.width + InnerFloats() + routing) * sizeof(float);
+}
+
+uint64_t Forward::BytesPerWindow(size_t wanted) const {
+  return PassBytes(context_) + WorkspaceBytes(context_) + wanted * graph_.width * sizeof(float);
 }
 
 uint64_t Forward::TableBytes() const {
@@ -105,7 +110,7 @@ void Forward::Embed(const Batch& batch, float* x) {
   }
   if (tensors_.position_embedding) {
     Matrix positions(batch.context, width);
-    weights_.Read(*tensors_.position_embedding, 0, batch.context, positions.data());
+    weights_.Read(*tensors_.position_embedding, batch.position(), batch.context, positions.data());
     ParallelRanges(products_.threads(), batch.tokens.size(), kGrain, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
         AddScaled(positions.row(i % batch.context), 1, x + i * width, width);
@@ -128,32 +133,37 @@ void Forward::TurnHeads(float* rows, size_t heads, size_t windows, size_t first,
 }
 
 // h -> out. Of the last layer only the wanted positions are asked, and x and h shrink to them.
-void Forward::RunAttention(const Layer& layer, bool sliding, const Batch& batch, bool last,
-                           Activations& activations) {
+void Forward::RunAttention(const Layer& layer, Pass& pass, Workspace& workspace) {
+  const Batch& batch = pass.batch;
   const size_t width = graph_.width;
   const size_t all = batch.tokens.size();
   const size_t q_size = graph_.heads * graph_.head_size;
   const size_t kv_size = graph_.kv_heads * graph_.head_size;
-  float* h = activations.h.data();
-  float* q = activations.scratch.data();
-  float* k = q + all * q_size;
-  float* v = k + all * kv_size;
-  weights_.Apply(layer.k, h, all, width, k, kv_size);
-  weights_.Apply(layer.v, h, all, width, v, kv_size);
+  const bool sliding = graph_.sliding[pass.layer];
+  float* h = workspace.h.Fit(all * width);
+  float* q = workspace.inner.Fit(all * InnerFloats());
+  // Keys and values of all positions; the batch's own come last.
+  const size_t past = batch.position();
+  float* k = batch.cache ? batch.cache->keys(pass.layer) : q + all * q_size;
+  float* v = batch.cache ? batch.cache->values(pass.layer) : k + all * kv_size;
+  float* new_k = k + past * kv_size;
+  weights_.Apply(layer.k, h, all, width, new_k, kv_size);
+  weights_.Apply(layer.v, h, all, width, v + past * kv_size, kv_size);
   AttentionShape shape = {.windows = batch.windows(),
-                          .context = batch.context,
+                          .context = past + batch.context,
+                          .first_query = past,
                           .queries = batch.context,
                           .heads = graph_.heads,
                           .kv_heads = graph_.kv_heads,
                           .head_size = graph_.head_size};
-  if (last) {
-    shape.first_query = batch.first;
+  if (pass.layer + 1 == graph_.layers) {
+    shape.first_query += batch.first;
     shape.queries = batch.count;
-    KeepWanted(batch, width, activations.x.data());
+    KeepWanted(batch, width, pass.x.data());
     KeepWanted(batch, width, h);
-    activations.rows = batch.wanted();
+    pass.rows = batch.wanted();
   }
-  const size_t rows = activations.rows;
+  const size_t rows = pass.rows;
   weights_.Apply(layer.q, h, rows, width, q, q_size);
   const auto normalize = [&](const Norm& norm, size_t heads, float* heads_of, size_t count) {
     if (!norm) return;
@@ -163,15 +173,15 @@ void Forward::RunAttention(const Layer& layer, bool sliding, const Batch& batch,
         .Apply(heads_of, count, size, heads_of, products_.threads());
   };
   normalize(layer.q_norm, graph_.heads, q, rows);
-  normalize(layer.k_norm, graph_.kv_heads, k, all);
+  normalize(layer.k_norm, graph_.kv_heads, new_k, all);
   TurnHeads(q, graph_.heads, shape.windows, shape.first_query, shape.queries, sliding);
-  TurnHeads(k, graph_.kv_heads, shape.windows, 0, batch.context, sliding);
+  TurnHeads(new_k, graph_.kv_heads, shape.windows, past, batch.context, sliding);
   shape.scale = static_cast<float>(graph_.attention_scale);
   shape.softcap = static_cast<float>(graph_.attention_softcap);
   shape.sliding = sliding ? graph_.sliding_window : 0;
   shape.alibi_max_bias = static_cast<float>(graph_.rules.alibi_max_bias);
   Attend(shape, q, k, v, products_);
-  weights_.Apply(layer.attention_output, q, rows, q_size, activations.out.data(), width);
+  weights_.Apply(layer.attention_output, q, rows, q_size, workspace.out.Fit(all * width), width);
 }
 
 // x += residual_scale * post_norm(out).
@@ -184,27 +194,31 @@ void Forward::AddToResidual(const Norm& post_norm, float* out, size_t rows, floa
   });
 }
 
-void Forward::RunLayer(const Layer& layer, bool sliding, const Batch& batch, bool last,
-                       Activations& activations) {
+void Forward::RunLayer(Pass& pass, Workspace& workspace) {
+  const Layer& layer = tensors_.layers[pass.layer];
+  if (pass.layer + 1 < graph_.layers) PrefetchLayer(tensors_.layers[pass.layer + 1]);
   const size_t width = graph_.width;
-  float* x = activations.x.data();
-  float* h = activations.h.data();
-  float* out = activations.out.data();
+  const size_t all = pass.batch.tokens.size();
+  float* x = pass.x.data();
+  float* h = workspace.h.Fit(all * width);
+  float* out = workspace.out.Fit(all * width);
   const auto prepare = [&](const Norm& norm) {
     if (norm) {
-      Normalize(norm, x, activations.rows, h);
+      Normalize(norm, x, pass.rows, h);
     } else {
-      std::memcpy(h, x, activations.rows * width * sizeof(float));
+      std::memcpy(h, x, pass.rows * width * sizeof(float));
     }
   };
   prepare(layer.attention_norm);
-  RunAttention(layer, sliding, batch, last, activations);
+  RunAttention(layer, pass, workspace);
   // A parallel feed-forward takes the layer's input under its own norm, or attention's input.
   if (layer.parallel && layer.ffn_norm) prepare(layer.ffn_norm);
-  AddToResidual(layer.post_attention_norm, out, activations.rows, x);
+  AddToResidual(layer.post_attention_norm, out, pass.rows, x);
   if (!layer.parallel) prepare(layer.ffn_norm);
-  RunFeedForward(graph_, layer, weights_, h, activations.rows, activations.scratch.data(), out);
-  AddToResidual(layer.post_ffn_norm, out, activations.rows, x);
+  RunFeedForward(graph_, layer, weights_, h, pass.rows, workspace.inner.Fit(all * InnerFloats()),
+                 out);
+  AddToResidual(layer.post_ffn_norm, out, pass.rows, x);
+  ++pass.layer;
 }
 
 void Forward::PrefetchLayer(const Layer& layer) const {
@@ -220,26 +234,32 @@ void Forward::PrefetchLayer(const Layer& layer) const {
   }
 }
 
-Matrix Forward::States(const Batch& batch, const std::function<void(uint64_t)>& progress) {
-  const size_t tokens = batch.tokens.size();
-  const size_t width = graph_.width;
-  const size_t per_token =
-      (BytesPerWindow(0) / sizeof(float) / context_) - 3 * width;  // scratch and routing
-  Activations activations = {Matrix(tokens, width), Matrix(tokens, width), Matrix(tokens, width),
-                             Matrix(tokens, per_token), tokens};
-  Embed(batch, activations.x.data());
-  for (uint64_t i = 0; i < graph_.layers; ++i) {
-    progress(i);
-    if (i + 1 < graph_.layers) PrefetchLayer(tensors_.layers[i + 1]);
-    RunLayer(tensors_.layers[i], graph_.sliding[i], batch, i + 1 == graph_.layers, activations);
-  }
-  Matrix states(batch.wanted(), width);
-  Normalize(tensors_.output_norm, activations.x.data(), batch.wanted(), states.data());
-  if (quant::FirstNonFinite({states.data(), states.rows() * width})) {
+Forward::Pass Forward::Begin(const Batch& batch) {
+  Pass pass = {
+      .batch = batch, .x = Matrix(batch.tokens.size(), graph_.width), .rows = batch.tokens.size()};
+  Embed(batch, pass.x.data());
+  return pass;
+}
+
+Matrix Forward::Finish(const Pass& pass) {
+  if (pass.batch.cache) pass.batch.cache->Grow(pass.batch.context);
+  Matrix states(pass.rows, graph_.width);
+  Normalize(tensors_.output_norm, pass.x.data(), pass.rows, states.data());
+  if (quant::FirstNonFinite({states.data(), states.rows() * graph_.width})) {
     FailOnOverflow("hidden states");
   }
   weights_.Show(tensors_.output, states.data(), states.rows(), width);
   return states;
+}
+
+Matrix Forward::States(const Batch& batch, const std::function<void(uint64_t)>& progress) {
+  Pass pass = Begin(batch);
+  Workspace workspace;
+  while (pass.layer < graph_.layers) {
+    progress(pass.layer);
+    RunLayer(pass, workspace);
+  }
+  return Finish(pass);
 }
 
 void Forward::Logits(const Matrix& states, uint64_t first, uint64_t count, float* out) {

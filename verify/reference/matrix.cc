@@ -46,7 +46,8 @@ void Products::Multiply(const float* x, size_t tokens, size_t ldx, const float* 
   tall = Pieces(tokens, Pieces(tokens, tall));
   wide = Pieces(rows, Pieces(rows, wide));
   const size_t across = Pieces(rows, wide);
-  ParallelFor(threads_, Pieces(tokens, tall) * across, [&](size_t tile) {
+  const int threads = ThreadsFor(uint64_t{tokens} * rows * columns);
+  ParallelFor(threads, Pieces(tokens, tall) * across, [&](size_t tile) {
     const size_t token = tile / across * tall;
     const size_t row = tile % across * wide;
     Gemm(true, std::min(tall, tokens - token), std::min(wide, rows - row), columns, 1,

@@ -34,6 +34,21 @@ class Matrix {
   std::unique_ptr<float[]> data_;
 };
 
+// Floats for the moment. Growing forgets them.
+class Scratch {
+ public:
+  float* Fit(size_t floats) {
+    if (floats > data_.rows()) {
+      data_ = {};  // before the larger one is there
+      data_ = Matrix(floats, 1);
+    }
+    return data_.data();
+  }
+
+ private:
+  Matrix data_;
+};
+
 // Where matrix products are computed and counted, with the memory for one slab of weights. One per
 // run, shared by all models of the run; but for the slab thread-safe.
 class Products {
@@ -41,6 +56,10 @@ class Products {
   explicit Products(int threads);
 
   int threads() const { return threads_; }
+  // Threads among which so many multiplications are worth sharing.
+  int ThreadsFor(uint64_t multiplications) const {
+    return multiplications < kWorthSharing ? 1 : threads_;
+  }
   // Seconds that threads spent in sgemm, summed over threads and divided by their number.
   double seconds() const { return nanoseconds_.load() * 1e-9 / threads_; }
 
@@ -54,15 +73,15 @@ class Products {
   void Gemm(bool transposed, size_t m, size_t n, size_t k, float scale, const float* a, size_t lda,
             const float* b, size_t ldb, float* c, size_t ldc);
 
-  // The slab, grown to at least this many floats.
-  float* Slab(size_t floats) {
-    if (slab_.rows() < floats) slab_ = Matrix(floats, 1);
-    return slab_.data();
-  }
+  // The slab, of at least this many floats.
+  float* Slab(size_t floats) { return slab_.Fit(floats); }
 
  private:
+  // About 50 microseconds of one core, several times what waking another one takes.
+  static constexpr uint64_t kWorthSharing = uint64_t{1} << 20;
+
   int threads_;
-  Matrix slab_;
+  Scratch slab_;
   std::atomic<int64_t> nanoseconds_ = 0;
 };
 

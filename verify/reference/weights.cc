@@ -95,11 +95,25 @@ void Weights::AddBias(const Linear& linear, uint64_t first, uint64_t count, floa
   });
 }
 
+const float* Weights::Rows(const Linear& linear, uint64_t first, uint64_t count) {
+  const uint64_t columns = linear.columns;
+  auto at = kept_.find({linear.weight, linear.first});
+  const uint64_t bytes = linear.rows * columns * sizeof(float);
+  if (at == kept_.end() && bytes <= keep_bytes_) {
+    Matrix whole(linear.rows, columns);
+    Read(*linear.weight, linear.first, linear.rows, whole.data());
+    keep_bytes_ -= bytes;
+    at = kept_.emplace(std::pair{linear.weight, linear.first}, std::move(whole)).first;
+  }
+  if (at != kept_.end()) return at->second.row(first);
+  float* slab = products_.Slab(count * columns);
+  Read(*linear.weight, linear.first + first, count, slab);
+  return slab;
+}
+
 void Weights::ApplySlab(const Linear& linear, uint64_t first, uint64_t count, const float* x,
                         size_t tokens, size_t ldx, float* y, size_t ldy) {
-  float* slab = products_.Slab(count * linear.columns);
-  Read(*linear.weight, linear.first + first, count, slab);
-  products_.Multiply(x, tokens, ldx, slab, count, linear.columns, y, ldy);
+  products_.Multiply(x, tokens, ldx, Rows(linear, first, count), count, linear.columns, y, ldy);
   if (linear.bias) AddBias(linear, first, count, y, tokens, ldy);
 }
 
@@ -114,7 +128,8 @@ void Weights::Apply(const Linear& linear, const float* x, size_t tokens, size_t 
 }
 
 void Weights::WillNeed(const Linear& linear) const {
-  if (linear) converters::Prefetch(source_, linear.weight->value, linear.first, linear.rows);
+  if (!linear || kept_.contains({linear.weight, linear.first})) return;
+  converters::Prefetch(source_, linear.weight->value, linear.first, linear.rows);
 }
 
 }  // namespace quern::verify

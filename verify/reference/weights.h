@@ -3,7 +3,9 @@
 #define QUERN_VERIFY_REFERENCE_WEIGHTS_H_
 
 #include <cstdint>
+#include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "converters/output_model.h"
@@ -64,6 +66,9 @@ class Weights {
   void Show(const Linear& linear, const float* x, size_t tokens, size_t ldx) const {
     if (observer_) observer_->OnInput(linear, x, tokens, ldx);
   }
+  // From now on decoded matrices stay in memory, as many of those that are applied as fit into
+  // `bytes`. Results are the same bits.
+  void Keep(uint64_t bytes) { keep_bytes_ = bytes; }
 
   // Hint that `linear` is needed soon.
   void WillNeed(const Linear& linear) const;
@@ -71,6 +76,8 @@ class Weights {
   Products& products() const { return products_; }
 
  private:
+  // Rows of `linear` from `first` on, decoded: of the kept matrix, or a slab.
+  const float* Rows(const Linear& linear, uint64_t first, uint64_t count);
   void AddBias(const Linear& linear, uint64_t first, uint64_t count, float* y, size_t tokens,
                size_t ldy) const;
 
@@ -78,6 +85,8 @@ class Weights {
   uint64_t slab_bytes_;
   Products& products_;
   InputObserver* observer_ = nullptr;
+  std::map<std::pair<const converters::OutputTensor*, uint64_t>, Matrix> kept_;  // by Linear::first
+  uint64_t keep_bytes_ = 0;                                                      // for more
 };
 
 }  // namespace quern::verify
