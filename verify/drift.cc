@@ -25,12 +25,6 @@ struct Runner {
   std::vector<double> weighted;
 };
 
-// What is kept of every scored token.
-struct Scores {
-  std::vector<double> losses, reference_losses, kld, probability;
-  size_t same_top = 0;
-};
-
 void CheckVocabulary(const ReferenceModel& reference, const ReferenceModel& candidate,
                      uint64_t reference_size, uint64_t candidate_size) {
   const Value* ours = reference.model.metadata.Find("tokenizer.ggml.tokens");
@@ -79,7 +73,7 @@ void Compare(std::span<Runner> runners, const Windows& windows, size_t begin, ui
   }
 }
 
-void Score(const Runner& reference, const Runner& candidate, Scores& scores) {
+void Score(const Runner& reference, const Runner& candidate, TokenScores& scores) {
   for (size_t i = 0; i < reference.predictions.size(); ++i) {
     const Prediction& p = reference.predictions[i];
     const Prediction& q = candidate.predictions[i];
@@ -111,7 +105,9 @@ double DifferenceError(double a, double b, double covariance) {
   return std::sqrt(std::max(0.0, a * a + b * b - 2 * covariance));
 }
 
-CandidateDrift Summarize(Scores scores) {
+}  // namespace
+
+CandidateDrift Summarize(TokenScores scores) {
   CandidateDrift drift;
   const Estimate loss = MomentsOf(scores.losses).Mean();
   const Estimate reference_loss = MomentsOf(scores.reference_losses).Mean();
@@ -139,6 +135,8 @@ CandidateDrift Summarize(Scores scores) {
   drift.probability = Distribute(std::move(scores.probability));
   return drift;
 }
+
+namespace {
 
 std::vector<Runner> MakeRunners(const ReferenceModel& reference,
                                 std::span<const ReferenceModel> candidates, size_t context,
@@ -210,7 +208,7 @@ DriftResult MeasureDrift(const ReferenceModel& reference,
   const Sizes sizes = ChooseSizes(runners, windows, memory, program);
 
   DriftResult result{.windows = windows.count};
-  std::vector<Scores> scores(candidates.size());
+  std::vector<TokenScores> scores(candidates.size());
   Moments losses;
   for (size_t begin = 0; begin < windows.count; begin += sizes.windows_per_batch) {
     const size_t end = std::min(begin + sizes.windows_per_batch, windows.count);
@@ -220,7 +218,8 @@ DriftResult MeasureDrift(const ReferenceModel& reference,
     for (const Prediction& prediction : runners[0].predictions) losses.Add(prediction.Loss());
     ++result.batches;
   }
-  for (Scores& candidate : scores) result.candidates.push_back(Summarize(std::move(candidate)));
+  for (TokenScores& candidate : scores)
+    result.candidates.push_back(Summarize(std::move(candidate)));
   result.reference = Exponential(losses.Mean());
   result.tokens_scored = losses.count();
   result.product_seconds = products.seconds();

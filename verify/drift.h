@@ -34,6 +34,14 @@ struct CandidateDrift {
   Estimate top1_agreement;   // part of the positions where both have the same top token
 };
 
+// What is kept of every scored token, one value per token.
+struct TokenScores {
+  std::vector<double> losses, reference_losses, kld, probability;
+  size_t same_top = 0;
+};
+
+CandidateDrift Summarize(TokenScores scores);
+
 struct DriftResult {
   Estimate reference;  // perplexity
   std::vector<CandidateDrift> candidates;
