@@ -8,6 +8,7 @@
 
 #include "formats/core/error.h"
 #include "verify/reference/graph.h"
+#include "verify/reference/tensors.h"
 #include "verify/reference/vector_math.h"
 
 namespace quern::verify {
@@ -55,9 +56,15 @@ PositionScore Score(const LogitsBaseReader& base, uint64_t position, std::span<c
           candidate.top == top};
 }
 
+uint64_t VocabularyOf(const ReferenceModel& model) {
+  Graph graph = ResolveGraph(model.model, model.rules);
+  ResolveTensors(model.model, graph);  // sets it
+  return graph.vocabulary;
+}
+
 void CheckVocabulary(const LogitsBaseReader& base, const ReferenceModel& candidate) {
   const uint64_t ours = base.dimensions().vocabulary;
-  const uint64_t theirs = ResolveGraph(candidate.model, candidate.rules).vocabulary;
+  const uint64_t theirs = VocabularyOf(candidate);
   if (ours == theirs) return;
   throw Error(ErrorCode::kMismatch, {candidate.source->path().string(), {}, "token_embd.weight"},
               fmt::format("the vocabulary ({} tokens) is not the base file's ({} tokens); compare "
@@ -95,9 +102,8 @@ PerplexityResult WriteLogitsBase(const ReferenceModel& model, std::span<const in
                                  EvaluationOptions options, const std::filesystem::path& path,
                                  const OutputOptions& output) {
   const Windows windows = CutWindows(tokens, options);
-  const Dimensions dimensions{.context = windows.context,
-                              .vocabulary = ResolveGraph(model.model, model.rules).vocabulary,
-                              .windows = windows.count};
+  const Dimensions dimensions{
+      .context = windows.context, .vocabulary = VocabularyOf(model), .windows = windows.count};
   LogitsBaseWriter writer(path, dimensions, tokens.first(windows.tokens.size()), output);
   options.logits = [&](uint64_t position, std::span<const float> logits) {
     writer.Write(position, logits);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -77,6 +78,7 @@ std::optional<uint64_t> Dimensions::file_bytes() const {
 }
 
 void EncodeRow(std::span<const float> logits, std::span<uint8_t> row) {
+  assert(!logits.empty() && 2 * sizeof(float) + logits.size() * sizeof(uint16_t) <= row.size());
   const auto [least, most] = std::minmax_element(logits.begin(), logits.end());
   const float largest = *most;
   const float smallest = std::max(*least, largest - kRange);
