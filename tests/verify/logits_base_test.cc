@@ -26,6 +26,19 @@ class BaseDrift : public ::testing::Test {
     result_ = WriteLogitsBase(MakeModel(tiny_), tokens_, options, path, {});
     return LogitsBaseReader(path);
   }
+  // The first memory from `least` on, in such steps, that is enough for a window.
+  uint64_t FirstThatFits(uint64_t step, uint64_t least) {
+    const ReferenceModel model = MakeModel(tiny_);
+    for (EvaluationOptions options{.context = 16, .memory = least + step};;
+         options.memory += step) {
+      try {
+        MeasurePerplexity(model, tokens_, options);
+        return options.memory;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kUsage);
+      }
+    }
+  }
   std::string Contents(const char* name) {
     std::ifstream file(folder_.path() / name, std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(file), {});
@@ -61,17 +74,17 @@ TEST_F(BaseDrift, FilesDoNotDependOnThreadsOrBatches) {
   Write({.context = 16, .threads = 1}, "one");
   Write({.context = 16, .threads = 3}, "three");
   EXPECT_EQ(Contents("one"), Contents("three"));
-  EvaluationOptions options{.context = 16};
-  for (options.memory = uint64_t{32} << 20;; options.memory += 20000) {
-    try {
-      Write(options, "batches");
-      break;
-    } catch (const Error& error) {  // too little for a window
-      ASSERT_EQ(error.code(), ErrorCode::kUsage);
-    }
-  }
+  const LogitsBaseReader whole(folder_.path() / "one");
+  EvaluationOptions options{.context = 16, .memory = FirstThatFits(uint64_t{1} << 20, 0)};
+  options.memory = FirstThatFits(20000, options.memory - (uint64_t{1} << 20));
+  const LogitsBaseReader batches = Write(options, "batches");
   EXPECT_GT(result_.batches, 1u);
-  EXPECT_EQ(Contents("one").size(), Contents("batches").size());
+  std::vector<float> row(tiny_.vocabulary), other(tiny_.vocabulary);
+  for (uint64_t i = 0; i < whole.dimensions().positions(); ++i) {
+    whole.Read(i, row);
+    batches.Read(i, other);
+    for (size_t t = 0; t < row.size(); ++t) EXPECT_NEAR(row[t], other[t], 3 * kHalfStep) << i;
+  }
 }
 
 TEST_F(BaseDrift, LeavesNoFileBehindWhenItFails) {
