@@ -170,6 +170,29 @@ std::vector<std::vector<verify::TensorDiff>> WeightErrors(
   return errors;
 }
 
+void Print(const Arguments& arguments, const verify::DriftResult& result,
+           const std::vector<std::vector<verify::TensorDiff>>& tensors) {
+  fmt::print("{}\n  perplexity {:.6f} +/- {:.6f}, {} tokens scored in {} windows of {}\n",
+             arguments.reference, result.reference.value, result.reference.error,
+             result.tokens_scored, result.windows, arguments.evaluation.context);
+  for (size_t i = 0; i < result.candidates.size(); ++i) {
+    PrintCandidate(arguments.candidates[i], result.candidates[i]);
+    if (arguments.by_tensor) fmt::print("{}", WeightErrorsText(tensors[i]));
+  }
+}
+
+// The reference, unless a base file takes its place, and the candidates.
+std::vector<verify::ReferenceModel> OpenModels(const Arguments& arguments) {
+  std::vector<verify::ReferenceModel> models;
+  if (arguments.base.empty()) {
+    models.push_back(OpenForEvaluation(arguments.reference, arguments.evaluation));
+  }
+  for (const std::string& path : arguments.candidates) {
+    models.push_back(OpenForEvaluation(path, arguments.evaluation));
+  }
+  return models;
+}
+
 int Drift(Arguments arguments, const CommonOptions& common) {
   std::optional<LogitsBaseReader> base;
   if (!arguments.base.empty()) {
@@ -182,11 +205,7 @@ int Drift(Arguments arguments, const CommonOptions& common) {
     throw Error(ErrorCode::kUsage, {{}, {}, "CANDIDATE"},
                 "a model to compare with the reference is needed: drift REFERENCE CANDIDATE...");
   }
-  std::vector<verify::ReferenceModel> models;  // the reference, if there is one, and candidates
-  if (!base) models.push_back(OpenForEvaluation(arguments.reference, arguments.evaluation));
-  for (const std::string& path : arguments.candidates) {
-    models.push_back(OpenForEvaluation(path, arguments.evaluation));
-  }
+  const std::vector<verify::ReferenceModel> models = OpenModels(arguments);
   const EvaluationText text =
       base ? EvaluationText{.tokens = base->tokens(),
                             .bos = verify::BeginningToken(models.front().model.metadata)}
@@ -205,13 +224,7 @@ int Drift(Arguments arguments, const CommonOptions& common) {
     }
     PrintJson(json);
   } else {
-    fmt::print("{}\n  perplexity {:.6f} +/- {:.6f}, {} tokens scored in {} windows of {}\n",
-               arguments.reference, result.reference.value, result.reference.error,
-               result.tokens_scored, result.windows, arguments.evaluation.context);
-    for (size_t i = 0; i < result.candidates.size(); ++i) {
-      PrintCandidate(arguments.candidates[i], result.candidates[i]);
-      if (arguments.by_tensor) fmt::print("{}", WeightErrorsText(tensors[i]));
-    }
+    Print(arguments, result, tensors);
   }
   CheckThresholds(arguments, result);
   return 0;

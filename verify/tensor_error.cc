@@ -72,7 +72,8 @@ uint64_t RowsPerSlab(const Expression& a, const Expression& b, const CompareOpti
                            kSlabsPerRound * sizeof(RowResult);
   const uint64_t rows = std::min(memory / static_cast<uint64_t>(Threads(options)) / per_row,
                                  kSlabBytes / (a.columns() * sizeof(float) + 1));
-  const uint64_t grain = std::lcm(converters::RowGranularity(a), converters::RowGranularity(b));
+  const uint64_t grain =
+      std::max<uint64_t>(1, std::lcm(converters::RowGranularity(a), converters::RowGranularity(b)));
   return std::clamp<uint64_t>(rows / grain * grain, grain, std::max(grain, a.rows()));
 }
 

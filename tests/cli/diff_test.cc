@@ -202,7 +202,7 @@ TEST_F(SlowBaseFiles, TakeTheReferencesPlace) {
   EXPECT_THAT(failing.err, HasSubstr("mean KLD"));
 }
 
-TEST_F(BaseFiles, HoldTheTextAndNoWeights) {
+TEST_F(SlowBaseFiles, HoldTheTextAndNoWeights) {
   ASSERT_EQ(WriteBase({"--chunks", "2"}).code, 0);
   const auto drift = [&](std::vector<std::string> more) {
     more.insert(more.begin(), {"drift", "--kl-divergence-base", base_, kModel});
