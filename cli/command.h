@@ -57,6 +57,7 @@ void AddLists(CLI::App& app, Program& program);  // formats, architectures, type
 void AddVerify(CLI::App& app, Program& program);
 void AddHash(CLI::App& app, Program& program);
 void AddTokenize(CLI::App& app, Program& program);
+void AddDiff(CLI::App& app, Program& program);
 
 // --root, --store and --allow-opaque, for commands that open sources of every kind.
 void AddOpenOptions(CLI::App& command, formats::OpenOptions& options);

@@ -5,19 +5,29 @@
 
 #include <array>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "cli/command.h"
 #include "cli/evaluation.h"
+#include "cli/interrupt.h"
+#include "cli/tensor_errors.h"
 #include "formats/core/error.h"
+#include "verify/logits_base.h"
+#include "verify/model_diff.h"
 
 namespace quern::cli {
 namespace {
+
+using formats::logits_base::LogitsBaseReader;
 
 struct Arguments {
   std::string reference;
   std::vector<std::string> candidates;
   EvaluationArguments evaluation;
+  std::string base;  // base file in place of the reference; empty: none
   bool by_layer = false;
+  bool by_tensor = false;
   double max_kld = -1, max_ppl_ratio = -1, min_top1 = -1;  // below 0: not asked for
 };
 
@@ -166,30 +176,86 @@ void CheckThresholds(const Arguments& arguments, const verify::DriftResult& resu
   }
 }
 
-int Drift(const Arguments& arguments, const CommonOptions& common) {
-  const verify::ReferenceModel reference =
-      OpenForEvaluation(arguments.reference, arguments.evaluation);
-  std::vector<verify::ReferenceModel> candidates;
-  for (const std::string& path : arguments.candidates) {
-    candidates.push_back(OpenForEvaluation(path, arguments.evaluation));
+verify::DriftResult Measure(const std::vector<verify::ReferenceModel>& models,
+                            const LogitsBaseReader* base, const EvaluationText& text,
+                            const verify::EvaluationOptions& options) {
+  if (base) return verify::MeasureDriftFromBase(*base, models, options);
+  return verify::MeasureDrift(models.front(), std::span(models).subspan(1), text.tokens, options);
+}
+
+// Of each candidate, against the reference's weights.
+std::vector<std::vector<verify::TensorDiff>> WeightErrors(
+    const std::vector<verify::ReferenceModel>& models, const CommonOptions& common) {
+  std::vector<std::vector<verify::TensorDiff>> errors;
+  const verify::ReferenceModel& reference = models.front();
+  const verify::DiffOptions options{
+      .compare = {.threads = common.threads, .memory = common.memory / 4},
+      .progress = [](double) { ThrowIfInterrupted(); }};
+  for (const verify::ReferenceModel& candidate : std::span(models).subspan(1)) {
+    errors.push_back(verify::DiffTensors({*reference.source, reference.model},
+                                         {*candidate.source, candidate.model}, options));
   }
-  const EvaluationText text = ReadText(arguments.evaluation, reference);
+  return errors;
+}
+
+void Print(const Arguments& arguments, const verify::DriftResult& result,
+           const std::vector<std::vector<verify::TensorDiff>>& tensors) {
+  fmt::print("{}\n  perplexity {:.6f} +/- {:.6f}, {} tokens scored in {} windows of {}\n",
+             arguments.reference, result.reference.value, result.reference.error,
+             result.tokens_scored, result.windows, arguments.evaluation.context);
+  for (size_t i = 0; i < result.candidates.size(); ++i) {
+    PrintCandidate(arguments.candidates[i], result.candidates[i]);
+    if (arguments.by_tensor) fmt::print("{}", WeightErrorsText(tensors[i]));
+  }
+}
+
+// The reference, unless a base file takes its place, and the candidates.
+std::vector<verify::ReferenceModel> OpenModels(const Arguments& arguments) {
+  std::vector<verify::ReferenceModel> models;
+  if (arguments.base.empty()) {
+    models.push_back(OpenForEvaluation(arguments.reference, arguments.evaluation));
+  }
+  for (const std::string& path : arguments.candidates) {
+    models.push_back(OpenForEvaluation(path, arguments.evaluation));
+  }
+  return models;
+}
+
+int Drift(Arguments arguments, const CommonOptions& common) {
+  std::optional<LogitsBaseReader> base;
+  if (!arguments.base.empty()) {
+    base.emplace(arguments.base);
+    arguments.candidates.insert(arguments.candidates.begin(), arguments.reference);
+    arguments.reference = arguments.base;
+    arguments.evaluation.context = base->dimensions().context;
+  }
+  if (arguments.candidates.empty()) {
+    throw Error(ErrorCode::kUsage, {{}, {}, "CANDIDATE"},
+                "a model to compare with the reference is needed: drift REFERENCE CANDIDATE...");
+  }
+  const std::vector<verify::ReferenceModel> models = OpenModels(arguments);
+  const EvaluationText text =
+      base ? EvaluationText{.tokens = base->tokens(),
+                            .bos = verify::BeginningToken(models.front().model.metadata)}
+           : ReadText(arguments.evaluation, models.front());
   ProgressLine line(common);
   verify::EvaluationOptions options =
       MakeEvaluationOptions(arguments.evaluation, text, common, line);
   options.by_layer = arguments.by_layer;
   const verify::DriftResult result =
-      verify::MeasureDrift(reference, candidates, text.tokens, options);
+      Measure(models, base ? &*base : nullptr, text,
+              MakeEvaluationOptions(arguments.evaluation, text, common, line));
   line.Finish();
+  std::vector<std::vector<verify::TensorDiff>> tensors;
+  if (arguments.by_tensor) tensors = WeightErrors(models, common);
   if (common.json) {
-    PrintJson(ResultToJson(arguments, result, text));
-  } else {
-    fmt::print("{}\n  perplexity {:.6f} +/- {:.6f}, {} tokens scored in {} windows of {}\n",
-               arguments.reference, result.reference.value, result.reference.error,
-               result.tokens_scored, result.windows, arguments.evaluation.context);
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      PrintCandidate(arguments.candidates[i], result.candidates[i]);
+    Json json = ResultToJson(arguments, result, text);
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      json["candidates"][i]["tensors"] = WeightErrorsToJson(tensors[i]);
     }
+    PrintJson(json);
+  } else {
+    Print(arguments, result, tensors);
   }
   CheckThresholds(arguments, result);
   return 0;
@@ -204,10 +270,24 @@ void AddDrift(CLI::App& app, Program& program) {
                  {.json = true, .memory = true},
                  [arguments, &program] { return Drift(*arguments, program.common); });
   command->add_option("REFERENCE", arguments->reference, "The source: folder or file")->required();
-  command->add_option("CANDIDATE", arguments->candidates, "Models to compare with it")->required();
+  command->add_option("CANDIDATE", arguments->candidates, "Models to compare with it");
   AddEvaluationOptions(*command, arguments->evaluation);
-  command->add_flag("--by-layer", arguments->by_layer,
-                    "Also how far the hidden states are apart after each layer");
+  CLI::Option* by_layer =
+      command->add_flag("--by-layer", arguments->by_layer,
+                        "Also how far the hidden states are apart after each layer");
+  CLI::Option* by_tensor = command->add_flag(
+      "--by-tensor", arguments->by_tensor, "Also compare the weights of each tensor, worst first");
+  command
+      ->add_option(
+          "--kl-divergence-base", arguments->base,
+          "Base file that takes REFERENCE's place and holds the text, from perplexity's or "
+          "llama-perplexity's option of that name; all models are candidates then")
+      ->type_name("FILE")
+      ->excludes(by_layer)
+      ->excludes(by_tensor)
+      ->excludes(command->get_option("--file"))
+      ->excludes(command->get_option("--token-ids"))
+      ->excludes(command->get_option("--ctx"));
   command->add_option("--max-kld", arguments->max_kld, "Exit 1 if a mean KLD is above this")
       ->check(CLI::NonNegativeNumber);
   command

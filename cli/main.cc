@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   quern::cli::AddVerify(app, program);
   quern::cli::AddHash(app, program);
   quern::cli::AddTokenize(app, program);
+  quern::cli::AddDiff(app, program);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -10,14 +10,15 @@
 namespace quern::cli {
 namespace {
 
-// The first `limit` items of an array.
-Json Items(const Array& array, size_t limit) {
+// Items [first, first + limit) of an array, as far as there are such.
+Json Items(const Array& array, size_t limit, size_t first = 0) {
   return std::visit(
       [&](const auto& values) {
         Json list = Json::array();
         if constexpr (!std::is_same_v<std::decay_t<decltype(values)>, std::monostate>) {
-          const size_t count = std::min(limit, values.size());
-          for (size_t i = 0; i < count; ++i) {
+          const size_t end =
+              first + std::min(limit, values.size() - std::min(first, values.size()));
+          for (size_t i = first; i < end; ++i) {
             list.push_back(typename std::decay_t<decltype(values)>::value_type(values[i]));
           }
         }
@@ -25,6 +26,8 @@ Json Items(const Array& array, size_t limit) {
       },
       array.items);
 }
+
+}  // namespace
 
 Json ValueToJson(const Value& value, bool full) {
   if (const Array* array = std::get_if<Array>(&value)) {
@@ -44,7 +47,10 @@ Json ValueToJson(const Value& value, bool full) {
       value);
 }
 
-}  // namespace
+Json ItemToJson(const Array& array, uint64_t index) {
+  const Json items = Items(array, 1, index);
+  return items.empty() ? Json() : items.front();
+}
 
 Json MetadataToJson(const Metadata& metadata, bool full) {
   Json list = Json::array();

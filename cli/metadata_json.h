@@ -13,6 +13,12 @@ namespace quern::cli {
 // {"of": element type, "n": length, "first": its first items}.
 Json MetadataToJson(const Metadata& metadata, bool full);
 
+// The value of one entry, as above.
+Json ValueToJson(const Value& value, bool full);
+
+// Item `index` of an array.
+Json ItemToJson(const Array& array, uint64_t index);
+
 // One line; without `full` long strings and arrays are cut.
 std::string ValueText(const Value& value, bool full);
 

@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/evaluation.h"
+#include "verify/logits_base.h"
 
 namespace quern::cli {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 struct Arguments {
   std::string model;
   EvaluationArguments evaluation;
+  std::string base;  // file to write; empty: none
 };
 
 // Figures that do not depend on the tokenizer, so that models with different ones compare: the mean
@@ -74,7 +76,10 @@ int Perplexity(const Arguments& arguments, const CommonOptions& common) {
     estimates = true;
     if (!common.quiet) fmt::print(stderr, "[{}]{:.4f},", window + 1, perplexity);
   };
-  const verify::PerplexityResult result = verify::MeasurePerplexity(model, text.tokens, options);
+  const verify::PerplexityResult result =
+      arguments.base.empty() ? verify::MeasurePerplexity(model, text.tokens, options)
+                             : verify::WriteLogitsBase(model, text.tokens, options, arguments.base,
+                                                       {.force = common.force});
   Say(common, "");
   if (common.json) {
     PrintJson(ResultToJson(arguments, result, text));
@@ -101,6 +106,13 @@ void AddPerplexity(CLI::App& app, Program& program) {
       [arguments, &program] { return Perplexity(*arguments, program.common); });
   command->add_option("MODEL", arguments->model, "Folder or file")->required();
   AddEvaluationOptions(*command, arguments->evaluation);
+  command
+      ->add_option(
+          "--kl-divergence-base,--save-all-logits", arguments->base,
+          "Write the tokens and all log-probabilities, as llama-perplexity does, for drift "
+          "or llama-perplexity --kl-divergence")
+      ->type_name("FILE");
+  command->add_flag("--force", program.common.force, "Replace an existing FILE");
 }
 
 }  // namespace quern::cli

@@ -11,6 +11,12 @@ namespace {
 
 using quant::ErrorStatistics;
 
+double BitsPerWeight(uint64_t bytes, uint64_t weights) {
+  return weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0;
+}
+
+}  // namespace
+
 Json ErrorsToJson(const ErrorStatistics& errors, bool weighted) {
   Json json = {{"rmse", errors.Rmse()},
                {"relative_rmse", errors.RelativeRmse()},
@@ -21,20 +27,13 @@ Json ErrorsToJson(const ErrorStatistics& errors, bool weighted) {
 }
 
 // A block's index counts the blocks of the tensor, row by row.
-Json WorstToJson(const quant::WorstBlock& worst, TensorType type, uint64_t columns) {
-  const uint64_t block = quant::ErrorBlock(type);
+Json WorstToJson(const quant::WorstBlock& worst, uint64_t block, uint64_t columns) {
   const uint64_t blocks_per_row = (columns + block - 1) / block;
   return {{"index", worst.row * blocks_per_row + worst.column / block},
           {"row", worst.row},
           {"columns", {worst.column, worst.column + worst.columns}},
           {"rmse", std::sqrt(worst.mean_square)}};
 }
-
-double BitsPerWeight(uint64_t bytes, uint64_t weights) {
-  return weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0;
-}
-
-}  // namespace
 
 void SlabErrors::Start(uint64_t first_row) {
   first_row_ = first_row;
@@ -97,7 +96,8 @@ Json ErrorReport::ToJson(size_t plan) const {
     if (const ErrorStatistics* errors = Of(plan, planned.tensor)) {
       const bool weighted = !planned.importance.empty();
       entry.update(ErrorsToJson(*errors, weighted));
-      entry["worst_block"] = WorstToJson(errors->worst, planned.type, tensor.value.columns());
+      entry["worst_block"] =
+          WorstToJson(errors->worst, quant::ErrorBlock(planned.type), tensor.value.columns());
       any_weighted |= weighted;
       total.Add(*errors);
     } else {

@@ -37,6 +37,11 @@ class SlabErrors {
   std::vector<float> decoded_;
 };
 
+// The figures and the worst block as every report prints them (docs/json.md). `block` and `columns`
+// are the weights of a block and of a row.
+Json ErrorsToJson(const quant::ErrorStatistics& errors, bool weighted);
+Json WorstToJson(const quant::WorstBlock& worst, uint64_t block, uint64_t columns);
+
 class ErrorReport {
  public:
   // One list of tensors per plan, all of the same model. Both outlive the report.

@@ -26,12 +26,6 @@ struct Runner {
   std::vector<double> weighted;
 };
 
-// What is kept of every scored token.
-struct Scores {
-  std::vector<double> losses, reference_losses, kld, probability;
-  size_t same_top = 0;
-};
-
 void CheckVocabulary(const ReferenceModel& reference, const ReferenceModel& candidate,
                      uint64_t reference_size, uint64_t candidate_size) {
   const Value* ours = reference.model.metadata.Find("tokenizer.ggml.tokens");
@@ -80,7 +74,7 @@ void Compare(std::span<Runner> runners, const Windows& windows, size_t begin, ui
   }
 }
 
-void Score(const Runner& reference, const Runner& candidate, Scores& scores) {
+void Score(const Runner& reference, const Runner& candidate, TokenScores& scores) {
   for (size_t i = 0; i < reference.predictions.size(); ++i) {
     const Prediction& p = reference.predictions[i];
     const Prediction& q = candidate.predictions[i];
@@ -112,7 +106,9 @@ double DifferenceError(double a, double b, double covariance) {
   return std::sqrt(std::max(0.0, a * a + b * b - 2 * covariance));
 }
 
-CandidateDrift Summarize(Scores scores) {
+}  // namespace
+
+CandidateDrift Summarize(TokenScores scores) {
   CandidateDrift drift;
   const Estimate loss = MomentsOf(scores.losses).Mean();
   const Estimate reference_loss = MomentsOf(scores.reference_losses).Mean();
@@ -140,6 +136,8 @@ CandidateDrift Summarize(Scores scores) {
   drift.probability = Distribute(std::move(scores.probability));
   return drift;
 }
+
+namespace {
 
 std::vector<Runner> MakeRunners(const ReferenceModel& reference,
                                 std::span<const ReferenceModel> candidates, size_t context,
@@ -223,7 +221,7 @@ DriftResult MeasureDrift(const ReferenceModel& reference,
   if (options.by_layer) by_layer = CompareLayers(runners);
 
   DriftResult result{.windows = windows.count};
-  std::vector<Scores> scores(candidates.size());
+  std::vector<TokenScores> scores(candidates.size());
   Moments losses;
   for (size_t begin = 0; begin < windows.count; begin += sizes.windows_per_batch) {
     const size_t end = std::min(begin + sizes.windows_per_batch, windows.count);

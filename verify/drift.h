@@ -36,6 +36,14 @@ struct CandidateDrift {
   std::vector<LayerDrift> layers;  // with options.by_layer
 };
 
+// What is kept of every scored token, one value per token.
+struct TokenScores {
+  std::vector<double> losses, reference_losses, kld, probability;
+  size_t same_top = 0;
+};
+
+CandidateDrift Summarize(TokenScores scores);
+
 struct DriftResult {
   Estimate reference;  // perplexity
   std::vector<CandidateDrift> candidates;

@@ -31,6 +31,9 @@ struct EvaluationOptions {
   // throw to end the run.
   std::function<void(double done)> progress;
   std::function<void(size_t window, double perplexity)> estimate;
+  // Called with the logits of the whole vocabulary at each scored position, counted over all
+  // windows; by several threads at once. It costs reading the output matrix more often.
+  std::function<void(uint64_t position, std::span<const float> logits)> logits;
 };
 
 struct Windows {

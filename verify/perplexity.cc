@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 
 #include "verify/reference/parallel.h"
 
@@ -30,23 +31,61 @@ std::vector<Prediction> Predict(Forward& forward, const Matrix& states, const Wi
   return predictions;
 }
 
+// As Predict, with the whole vocabulary at `block` positions at a time, which `see` is shown.
+std::vector<Prediction> PredictWhole(Forward& forward, const Matrix& states, const Windows& windows,
+                                     size_t begin, uint64_t block, int threads,
+                                     const decltype(EvaluationOptions::logits)& see) {
+  std::vector<Prediction> predictions(states.rows());
+  const uint64_t vocabulary = forward.graph().vocabulary;
+  const uint64_t rows = std::min(vocabulary, forward.LogitSlabRows());
+  Matrix whole(block, vocabulary), slab(block, rows);
+  for (size_t at = 0; at < states.rows(); at += block) {
+    const size_t positions = std::min<size_t>(block, states.rows() - at);
+    Matrix some(positions, states.columns());
+    std::memcpy(some.data(), states.row(at), positions * states.columns() * sizeof(float));
+    for (uint64_t first = 0; first < vocabulary; first += rows) {
+      const uint64_t count = std::min(rows, vocabulary - first);
+      forward.Logits(some, first, count, slab.data());
+      for (size_t i = 0; i < positions; ++i) {
+        std::memcpy(whole.row(i) + first, slab.data() + i * count, count * sizeof(float));
+      }
+    }
+    ParallelRanges(threads, positions, kGrain, [&](size_t from, size_t to) {
+      for (size_t i = from; i < to; ++i) {
+        predictions[at + i].Add(whole.row(i), 0, vocabulary, windows.Target(begin, at + i));
+        see(begin * windows.scored() + at + i, {whole.row(i), vocabulary});
+      }
+    });
+  }
+  return predictions;
+}
+
 }  // namespace
 
 PerplexityResult MeasurePerplexity(const ReferenceModel& model, std::span<const int32_t> tokens,
+                                   const EvaluationOptions& options) {
+  return MeasurePerplexity(model, CutWindows(tokens, options), options);
+}
+
+PerplexityResult MeasurePerplexity(const ReferenceModel& model, const Windows& windows,
                                    const EvaluationOptions& options) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   const uint64_t memory = MemoryOf(options);
   Products products(ThreadCount(options.threads));
-  Forward forward(model, options.context, SlabBytes(memory), products);
-  const Windows windows = CutWindows(tokens, options);
+  Forward forward(model, windows.context, SlabBytes(memory), products);
   const uint64_t per_window = forward.BytesPerWindow(windows.scored());
   const uint64_t fixed =
       ProgramBytes(model, products.threads()) + SlabBytes(memory) + forward.TableBytes();
   const size_t per_batch = WindowsPerBatch(memory, fixed, per_window, windows.count);
   // Logits take the memory that activations have left.
-  const uint64_t rows = std::min(LogitRows(per_window - StateBytes(forward, windows), windows),
-                                 forward.LogitSlabRows());
+  const uint64_t logit_bytes = per_window - StateBytes(forward, windows);
+  const uint64_t rows = std::min(LogitRows(logit_bytes, windows), forward.LogitSlabRows());
+  // In those of a position: its logits twice, and its state.
+  const uint64_t whole_bytes =
+      (2 * forward.graph().vocabulary + forward.graph().width) * sizeof(float);
+  const uint64_t block =
+      std::clamp<uint64_t>(per_batch * logit_bytes / whole_bytes, 1, per_batch * windows.scored());
 
   PerplexityResult result{.windows = windows.count};
   Moments losses;
@@ -59,7 +98,10 @@ PerplexityResult MeasurePerplexity(const ReferenceModel& model, std::span<const 
                        static_cast<double>(windows.count));
     };
     const Matrix states = forward.States(windows.Slice(begin, end), progress);
-    const auto predictions = Predict(forward, states, windows, begin, rows, products.threads());
+    const auto predictions =
+        options.logits ? PredictWhole(forward, states, windows, begin, block, products.threads(),
+                                      options.logits)
+                       : Predict(forward, states, windows, begin, rows, products.threads());
     for (size_t i = 0; i < predictions.size(); ++i) {
       losses.Add(predictions[i].Loss());
       if (options.estimate && (i + 1) % windows.scored() == 0) {

@@ -24,6 +24,10 @@ struct PerplexityResult {
 PerplexityResult MeasurePerplexity(const ReferenceModel& model, std::span<const int32_t> tokens,
                                    const EvaluationOptions& options);
 
+// Of windows that were cut before; the options' context, max_windows and bos are not looked at.
+PerplexityResult MeasurePerplexity(const ReferenceModel& model, const Windows& windows,
+                                   const EvaluationOptions& options);
+
 }  // namespace quern::verify
 
 #endif  // QUERN_VERIFY_PERPLEXITY_H_

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "converters/journal.h"
+#include "formats/logits_base/logits_base.h"
 #include "tests/formats/gguf/gguf_testing.h"
 #include "tests/formats/torch/torch_testing.h"
 #include "tests/formats/zip/zip_testing.h"
@@ -201,6 +202,20 @@ void AddJournal(Seeds& seeds) {
   seeds.push_back({"fuzz_journal", "two", {std::istreambuf_iterator<char>(file), {}}});
 }
 
+void AddLogitsBase(Seeds& seeds) {
+  namespace base = quern::formats::logits_base;
+  const quern::testing::TempFolder folder;
+  const fs::path path = folder.path() / "base";
+  const base::Dimensions dimensions{.context = 6, .vocabulary = 5, .windows = 1};
+  const std::vector<int32_t> tokens = {1, 0, 2, 4, 3, 1};
+  base::LogitsBaseWriter writer(path, dimensions, tokens, {});
+  writer.Write(0, std::vector<float>{0, 1, 2, -30, 4});
+  writer.Write(1, std::vector<float>{1, 1, 1, 1, 1});
+  writer.Commit();
+  std::ifstream file(path, std::ios::binary);
+  seeds.push_back({"fuzz_logits_base", "two-rows", {std::istreambuf_iterator<char>(file), {}}});
+}
+
 void AddTexts(Seeds& seeds) {
   seeds.push_back({"fuzz_tiktoken", "three.model", "YQ== 0\nYg== 1\nYWI= 2\n"});
   seeds.push_back({"fuzz_yaml", "values.yaml",
@@ -275,6 +290,7 @@ int main(int argc, char** argv) try {
   AddTokenizers(seeds);
   AddLlama2c(seeds);
   AddJournal(seeds);
+  AddLogitsBase(seeds);
   AddTexts(seeds);
   AddStores(seeds);
   for (const Seed& seed : seeds) {
