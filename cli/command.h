@@ -50,6 +50,7 @@ void AddPerplexity(CLI::App& app, Program& program);
 void AddDrift(CLI::App& app, Program& program);
 void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
 void AddTokenize(CLI::App& app, Program& program);
+void AddExport(CLI::App& app, Program& program);
 
 // --root and --allow-opaque, for commands that open sources of every kind.
 void AddOpenOptions(CLI::App& command, formats::OpenOptions& options);

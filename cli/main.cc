@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
   // DRIFT
   quern::cli::AddLists(app, program);
   quern::cli::AddTokenize(app, program);
+  quern::cli::AddExport(app, program);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
