@@ -12,6 +12,7 @@
 #include "converters/hyperparameters.h"
 #include "converters/inverse.h"
 #include "converters/mapper.h"
+#include "converters/model_card.h"
 #include "converters/tokenizer/tokenizer_export.h"
 #include "formats/core/error.h"
 #include "formats/safetensors/safetensors_writer.h"
@@ -161,6 +162,9 @@ HuggingFaceExport PlanHuggingFaceExport(const ModelSource& gguf,
   const auto tokenizer = ExportTokenizer(gguf.metadata(), config, plan.notes);
   AddText("config.json", config.dump(2) + "\n", plan);
   for (const SideFile& file : tokenizer) AddText(file.name, file.content, plan);
+  for (const SideFile& file : ExportModelCard(gguf.metadata(), plan.notes)) {
+    AddText(file.name, file.content, plan);
+  }
   AddWeights(tensors, model, formats::safetensors::LayOut(tensors, options.shard_bytes), plan);
   for (const PlannedFile& file : plan.files) plan.file_bytes += file.bytes;
   return result;

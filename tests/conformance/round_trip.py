@@ -12,8 +12,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import common
 from more_families import MORE, build_more
 
-# Keys of the first config.json that must be in the exported one, where that has them.
-DERIVED = {"transformers_version", "torch_dtype", "_name_or_path", "model_type", "architectures"}
+# Of config.json what follows from the tensors or the architecture, where more_families.py's configs
+# have another tokenizer's folder to thank for it.
+DERIVED = {"torch_dtype", "model_type", "architectures", "tie_word_embeddings", "hidden_act"}
+# The name of the folder says these where the source said nothing, and the count of tensors that tie
+# embeddings.
+FROM_THE_FOLDER = {"general.basename", "general.finetune", "general.version"}
 
 
 def summary(path):
@@ -26,8 +30,7 @@ def tensors_of(summary):
 
 def metadata_of(summary):
     return {m["key"]: (m["type"], json.dumps(m["value"])) for m in summary["metadata"]
-            if not m["key"].startswith("general.") or m["key"] in
-            ("general.architecture", "general.type", "general.file_type")}
+            if m["key"] not in FROM_THE_FOLDER}
 
 
 def differing(a, b):
