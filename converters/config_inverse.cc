@@ -20,6 +20,7 @@ namespace quern::converters {
 namespace {
 
 constexpr int kMaxDepth = 16;
+constexpr int kPlainDecimals = 3;
 // Longest list of a computed tensor that goes into a config.
 constexpr uint64_t kMaxListed = uint64_t{1} << 20;
 
@@ -220,8 +221,9 @@ class ConfigInverter {
     if (!computed && json.is_number()) Solve(h, origin.compute, json.get<double>());
   }
 
-  // For the one name of the formula that has no value, the number with the fewest decimals that
-  // gives `wanted`. The formulas in use are proportions, rounded.
+  // For the one name of the formula that has no value, the number that gives `wanted`. The formulas
+  // in use are proportions, rounded: the proportion itself if it is a plain number, else the number
+  // with the fewest decimals.
   void Solve(const Hyperparameters& h, const std::string& formula, double wanted) {
     std::set<std::string> unknown;
     const auto with = [&](double x) {
@@ -239,10 +241,14 @@ class ConfigInverter {
     }
     const Origin origin = unknown.size() == 1 ? OriginOfName(*unknown.begin()) : Origin{};
     if (origin.names.empty() || scale == 0) return;
-    for (int digits = 0; digits <= 9; ++digits) {
+    const auto rounded = [&](int digits) {
       const double power = std::pow(10.0, digits);
-      const double x = std::round(wanted / scale * power) / power;
-      if (with(x) == wanted) return Set(Spelling(origin), x);
+      return std::round(wanted / scale * power) / power;
+    };
+    const double plain = rounded(kPlainDecimals);
+    if (plain == wanted / scale && with(plain) == wanted) return Set(Spelling(origin), plain);
+    for (int digits = 0; digits <= 9; ++digits) {
+      if (with(rounded(digits)) == wanted) return Set(Spelling(origin), rounded(digits));
     }
   }
 

@@ -15,11 +15,13 @@
 #include "converters/model_card.h"
 #include "converters/tokenizer/tokenizer_export.h"
 #include "formats/core/error.h"
+#include "formats/gguf/gguf_writer.h"
 #include "formats/safetensors/safetensors_writer.h"
 
 namespace quern::converters {
 namespace {
 
+using formats::gguf::WithoutOuterOnes;
 using formats::safetensors::Layout;
 using formats::safetensors::NamedTensor;
 
@@ -41,7 +43,9 @@ void RequireWayBack(const ModelSource& gguf, const Architecture& architecture,
   const Hyperparameters h(config, architecture, gguf.path().string(), &folder);
   for (const OutputTensor& tensor : MapTensors(folder, architecture, h).tensors) {
     const TensorInfo* origin = gguf.FindTensor(tensor.name);
-    if (origin != nullptr && origin->shape == tensor.value.shape) continue;
+    if (origin != nullptr &&
+        WithoutOuterOnes(origin->shape) == WithoutOuterOnes(tensor.value.shape))
+      continue;
     throw Error(
         ErrorCode::kMismatch, {gguf.path().string(), {}, tensor.name},
         origin == nullptr
@@ -160,7 +164,7 @@ HuggingFaceExport PlanHuggingFaceExport(const ModelSource& gguf,
   plan.type_name = TorchName(MainType(tensors));
   config["torch_dtype"] = plan.type_name;
   const auto tokenizer = ExportTokenizer(gguf.metadata(), config, plan.notes);
-  AddText("config.json", config.dump(2) + "\n", plan);
+  AddText("config.json", config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", plan);
   for (const SideFile& file : tokenizer) AddText(file.name, file.content, plan);
   for (const SideFile& file : ExportModelCard(gguf.metadata(), plan.notes)) {
     AddText(file.name, file.content, plan);

@@ -20,6 +20,12 @@ struct Part {
   uint64_t groups = 1, first = 0, rows = 0;
 };
 
+// From the config, whether or not it says so: such tensors are nothing to invert.
+bool IsComputed(const TensorRule& rule) {
+  return rule.kind == TensorRule::Kind::kValues ||
+         rule.kind == TensorRule::Kind::kLlama3RopeFactors;
+}
+
 class Inverter {
  public:
   Inverter(const ModelSource& gguf, const Architecture& architecture, const Hyperparameters& h)
@@ -31,7 +37,11 @@ class Inverter {
                               gguf.tensors().size()));
     }
     for (const auto& rule : architecture.tensors) {
-      if (h.Holds(rule.when)) Invert(rule);
+      if (IsComputed(rule)) {
+        used_.insert(gguf.FindTensor(rule.target));
+      } else if (h.Holds(rule.when)) {
+        Invert(rule);
+      }
     }
   }
 
@@ -64,19 +74,26 @@ class Inverter {
     for (uint64_t block = 0; block < (layered ? blocks_ : 1); ++block) {
       const std::string target = FillName(rule.target, {.block = block, .expert = {}});
       const TensorInfo* tensor = gguf_.FindTensor(target);
-      const bool computed = rule.kind == TensorRule::Kind::kValues ||
-                            rule.kind == TensorRule::Kind::kLlama3RopeFactors;
       if (tensor == nullptr) {
-        if (!computed && !rule.optional) missing_.push_back(target);
+        if (!rule.optional) missing_.push_back(target);
         continue;
       }
       used_.insert(tensor);
-      if (!computed) InvertTensor(rule, block, *tensor);
+      InvertTensor(rule, block, *tensor);
     }
   }
 
+  // llama.cpp's quantizer drops outermost dimensions of 1; a rule that knows the shape has them.
+  static Expression WithOuterOnes(const TensorRule& rule, const TensorInfo& tensor) {
+    Expression value = Decode(converters::Source(tensor));
+    if (rule.shape.size() <= tensor.shape.size()) return value;
+    Shape shape = tensor.shape;
+    shape.insert(shape.begin(), rule.shape.size() - tensor.shape.size(), 1);
+    return Reshape(std::move(value), std::move(shape));
+  }
+
   void InvertTensor(const TensorRule& rule, uint64_t block, const TensorInfo& tensor) {
-    Part part{Decode(converters::Source(tensor))};
+    Part part{WithOuterOnes(rule, tensor)};
     size_t step = rule.apply.size();
     while (step > 0 && rule.apply[step - 1].kind != TensorStep::Kind::kSlice) {
       part.value = Undo(rule.apply[--step], std::move(part.value));
@@ -157,7 +174,7 @@ class Inverter {
               [](const Part& a, const Part& b) { return a.first < b.first; });
     uint64_t end = 0;
     for (const Part& part : parts) {
-      const bool fits = part.groups == parts[0].groups && part.first == end &&
+      const bool fits = part.groups > 0 && part.groups == parts[0].groups && part.first == end &&
                         !part.value.shape.empty() && part.value.shape[0] / part.groups == part.rows;
       if (!fits) {
         throw Error(ErrorCode::kBadShape, {gguf_.path().string(), {}, Printable(name)},

@@ -73,7 +73,8 @@ class ModelCard {
     std::vector<SideFile> files;
     if (!front_.empty()) files.push_back({"README.md", "---\n" + front_ + "---\n"});
     if (const Json sampling = Sampling(); !sampling.empty()) {
-      files.push_back({"generation_config.json", sampling.dump(2) + "\n"});
+      files.push_back({"generation_config.json",
+                       sampling.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"});
     }
     return files;
   }

@@ -34,7 +34,9 @@ constexpr std::array<std::string_view, 12> kWritten = {
     "tokenizer.ggml.add_sep_token", "tokenizer.ggml.add_space_prefix",
     "tokenizer.chat_templates",     "tokenizer.ggml.normalizer.lowercase"};
 
-std::string TextOf(const Ordered& json) { return json.dump(2) + "\n"; }
+std::string TextOf(const Ordered& json, int indent = 2) {
+  return json.dump(indent, ' ', false, Ordered::error_handler_t::replace) + "\n";
+}
 
 class TokenizerExport {
  public:
@@ -59,7 +61,7 @@ class TokenizerExport {
                           {"post_processor", PostProcessor()},
                           {"decoder", ByteLevelStep()},
                           {"model", BpeModel(pre)}};
-    return {{"tokenizer.json", json.dump(1) + "\n"}, {"tokenizer_config.json", TextOf(settings_)}};
+    return {{"tokenizer.json", TextOf(json, 1)}, {"tokenizer_config.json", TextOf(settings_)}};
   }
 
   std::vector<SideFile> SentencePiece() {

@@ -47,20 +47,22 @@ void RequireUniqueNames(std::span<const NamedTensor> tensors) {
 std::vector<std::vector<size_t>> CutIntoShards(std::span<const NamedTensor> tensors,
                                                uint64_t shard_bytes) {
   std::vector<std::vector<size_t>> shards(1);
-  uint64_t used = 0;
+  uint64_t total = 0;
+  uint64_t used = 0;  // of the last shard
   for (size_t i = 0; i < tensors.size(); ++i) {
     const uint64_t bytes = BytesOf(tensors[i]);
+    const auto sum = CheckedAdd(total, bytes);
+    if (!sum) {
+      throw Error(ErrorCode::kBadShape, {{}, {}, tensors[i].name},
+                  "the tensors are larger than any disk; the model is damaged");
+    }
+    total = *sum;
     if (!shards.back().empty() && (used > shard_bytes || bytes > shard_bytes - used)) {
       shards.emplace_back();
       used = 0;
     }
     shards.back().push_back(i);
-    const auto sum = CheckedAdd(used, bytes);
-    if (!sum) {
-      throw Error(ErrorCode::kBadShape, {{}, {}, tensors[i].name},
-                  "the tensors are larger than any disk; the model is damaged");
-    }
-    used = *sum;
+    used += bytes;
   }
   return shards;
 }

@@ -15,7 +15,7 @@ using testing::RunQuern;
 using testing::TempFolder;
 using testing::TestData;
 
-class ExportSafetensors : public ::testing::Test {
+class SlowExportSafetensors : public ::testing::Test {
  protected:
   std::string Path(const std::string& name) const { return (folder_.path() / name).string(); }
   testing::Outcome Run(const std::vector<std::string>& arguments) const {
@@ -36,7 +36,7 @@ class ExportSafetensors : public ::testing::Test {
   const TempFolder folder_;
 };
 
-TEST_F(ExportSafetensors, ConvertingBackGivesTheSameFile) {
+TEST_F(SlowExportSafetensors, ConvertingBackGivesTheSameFile) {
   for (const std::string type : {"F16", "BF16", "F32"}) {
     MakeModel(type + ".gguf", type);
     const auto outcome = Export(type + ".gguf", type, {"--shard-size", "2M"});
@@ -64,7 +64,7 @@ TEST_F(ExportSafetensors, ConvertingBackGivesTheSameFile) {
   }
 }
 
-TEST_F(ExportSafetensors, DecodesQuantizedModels) {
+TEST_F(SlowExportSafetensors, DecodesQuantizedModels) {
   MakeModel("model.gguf", "Q4_K_M");
   const auto outcome = Export("model.gguf", "out", {"--dtype", "bf16", "--json"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
@@ -78,7 +78,7 @@ TEST_F(ExportSafetensors, DecodesQuantizedModels) {
   EXPECT_EQ(Run({"convert", Path("out"), "-o", Path("back.gguf")}).code, 0);
 }
 
-TEST_F(ExportSafetensors, BytesDoNotDependOnThreadsOrMemory) {
+TEST_F(SlowExportSafetensors, BytesDoNotDependOnThreadsOrMemory) {
   MakeModel("model.gguf", "Q8_0");
   ASSERT_EQ(Export("model.gguf", "one", {"--threads", "1"}).code, 0);
   ASSERT_EQ(Export("model.gguf", "many", {"--threads", "3", "--memory", "1M"}).code, 0);
@@ -88,7 +88,7 @@ TEST_F(ExportSafetensors, BytesDoNotDependOnThreadsOrMemory) {
   }
 }
 
-TEST_F(ExportSafetensors, NeverMixesTwoModels) {
+TEST_F(SlowExportSafetensors, NeverMixesTwoModels) {
   MakeModel("model.gguf", "F16");
   ASSERT_EQ(Export("model.gguf", "out", {"--shard-size", "2M"}).code, 0);
   EXPECT_EQ(Export("model.gguf", "out", {"--shard-size", "2M"}).code, 4);
@@ -99,7 +99,7 @@ TEST_F(ExportSafetensors, NeverMixesTwoModels) {
   EXPECT_FALSE(fs::exists(Path("out/model.safetensors")));
 }
 
-TEST_F(ExportSafetensors, DryRunPrintsThePlanAndWritesNothing) {
+TEST_F(SlowExportSafetensors, DryRunPrintsThePlanAndWritesNothing) {
   MakeModel("model.gguf", "F16");
   const auto outcome = Export("model.gguf", "out", {"--dry-run", "--json"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
@@ -113,7 +113,7 @@ TEST_F(ExportSafetensors, DryRunPrintsThePlanAndWritesNothing) {
               HasSubstr("unpermute_rope(blk.0.attn_q.weight"));
 }
 
-TEST_F(ExportSafetensors, LeavesNothingBehindWhereItFails) {
+TEST_F(SlowExportSafetensors, LeavesNothingBehindWhereItFails) {
   EXPECT_EQ(
       Run({"export", TestData("kjv-4m").string(), "-o", Path("out"), "--format", "safetensors"})
           .code,

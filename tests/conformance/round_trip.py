@@ -62,9 +62,28 @@ def round_trip(report, family, source, root):
         common.quern("convert", folder, "-o", second, "--force", "-q")
         compare(report, f"{family} {kind}", summary(first), summary(second))
         compare_config(report, f"{family} {kind}", source, folder)
-        for path in folder.iterdir():
-            path.unlink()
+        empty(folder)
         folder.rmdir()
+
+
+def from_quantized(report, family, source, root):
+    """A quantized file's export, converted back, has what the blocks decode to."""
+    first, folder, second = root / "first.gguf", root / "exported", root / "second.gguf"
+    expected = root / "expected.gguf"
+    common.quern("convert", source, "-t", "Q8_0", "-o", first, "--force", "-q")
+    common.quern("quantize", first, "-t", "F16", "--allow-requantize", "-o", expected, "--force", "-q")
+    common.quern("export", first, "-o", folder, "--format", "safetensors", "-q")
+    common.quern("convert", folder, "-t", "F16", "-o", second, "--force", "-q")
+    after = {name: digest for name, (_, _, digest) in tensors_of(summary(second)).items()}
+    before = {name: digest for name, (_, _, digest) in tensors_of(summary(expected)).items()}
+    report.check(f"{family} from Q8_0", before == after, differing(before, after)[:5])
+    empty(folder)
+    folder.rmdir()
+
+
+def empty(folder):
+    for path in folder.iterdir():
+        path.unlink()
 
 
 def main():
@@ -79,8 +98,8 @@ def main():
             build = build_more if family in MORE else common.build_family
             source = build(family, root)
             round_trip(report, family, source, root)
-            for path in source.iterdir():
-                path.unlink()
+            from_quantized(report, family, source, root)
+            empty(source)
     report.end()
 
 

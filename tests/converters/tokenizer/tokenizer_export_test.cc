@@ -114,12 +114,19 @@ TEST(TokenizerExport, ByteLevelVocabulariesComeBackWhole) {
   metadata.Set("tokenizer.chat_template.tool_use", std::string("{{ tools }}"));
   metadata.Set("tokenizer.chat_templates", Array{std::vector<std::string>{"tool_use"}});
   metadata.Set("tokenizer.chat_template", std::string("{{ bos_token }}\n"));
-  metadata.Set("tokenizer.ggml.normalizer.lowercase", true);
   const Exported exported = ThereAndBack(metadata);
-  // Lower case is no part of a known form; the name is another thing.
-  Metadata expected = metadata;
-  ExpectSame(expected, exported.back);
+  ExpectSame(metadata, exported.back);
   EXPECT_THAT(exported.notes, IsEmpty());
+}
+
+TEST(TokenizerExport, WritesLowerCasingBesideTheNormalizer) {
+  Metadata metadata = SmallBpe("olmo");
+  metadata.Set("tokenizer.ggml.normalizer.lowercase", true);
+  Json config;
+  std::vector<std::string> notes;
+  const auto files = ExportTokenizer(metadata, config, notes);
+  const Json normalizer = Json::parse(files.at(0).content)["normalizer"];
+  EXPECT_EQ(normalizer["normalizers"], Json::parse(R"([{"type": "NFC"}, {"type": "Lowercase"}])"));
 }
 
 TEST(TokenizerExport, SentencePieceVocabulariesComeBackWhole) {
