@@ -3,12 +3,14 @@
 //
 //   gguf        a model of an Ollama store: its files and a Modelfile, in a folder
 //   llamafile   a GGUF behind a runtime, as one executable
+//   safetensors a GGUF as a Hugging Face folder (export_safetensors.h)
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/export_safetensors.h"
 #include "formats/core/error.h"
 #include "formats/llamafile/llamafile_source.h"
 #include "formats/llamafile/llamafile_writer.h"
@@ -29,6 +31,7 @@ struct Arguments {
   bool copy = false;
   std::string runtime;
   std::vector<std::string> runtime_arguments;
+  ExportSafetensorsArguments safetensors;  // but for what it shares with the others
 };
 
 Json BlobToJson(const verify::ExportedBlob& blob, bool written) {
@@ -116,11 +119,20 @@ int ExportLlamafile(const Arguments& arguments, const CommonOptions& common) {
   return 0;
 }
 
+int ExportFolder(const Arguments& arguments, const CommonOptions& common) {
+  ExportSafetensorsArguments safetensors = arguments.safetensors;
+  safetensors.model = arguments.model;
+  safetensors.output = arguments.output;
+  safetensors.open = arguments.open;
+  return ExportSafetensors(safetensors, common);
+}
+
 struct Format {
   std::string_view name;
   int (*run)(const Arguments& arguments, const CommonOptions& common);
 };
-constexpr Format kFormats[] = {{"gguf", ExportGguf}, {"llamafile", ExportLlamafile}};
+constexpr Format kFormats[] = {
+    {"gguf", ExportGguf}, {"llamafile", ExportLlamafile}, {"safetensors", ExportFolder}};
 
 // The format that the arguments ask for without naming it.
 std::string GuessFormat(const Arguments& arguments) {
@@ -140,7 +152,8 @@ int Export(const Arguments& arguments, const CommonOptions& common) {
 void AddExport(CLI::App& app, Program& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command =
-      AddCommand(app, program, "export", "Take a model out of a store, or make a llamafile of it",
+      AddCommand(app, program, "export",
+                 "Take a model out of a store, make a llamafile or a Hugging Face folder of it",
                  {.json = true, .output = true},
                  [arguments, &program] { return Export(*arguments, program.common); });
   command->add_option("MODEL", arguments->model, "ollama:NAME[:TAG], GGUF file, ...")->required();
@@ -150,8 +163,8 @@ void AddExport(CLI::App& app, Program& program) {
   for (const Format& format : kFormats) names.emplace_back(format.name);
   command
       ->add_option("--format", arguments->format,
-                   "gguf (default; of an Ollama model, with a Modelfile) or llamafile (with "
-                   "--runtime)")
+                   "gguf (default; of an Ollama model, with a Modelfile), llamafile (with "
+                   "--runtime) or safetensors (of a GGUF)")
       ->check(CLI::IsMember(names));
   command
       ->add_option("--store", arguments->open.store,
@@ -165,6 +178,7 @@ void AddExport(CLI::App& app, Program& program) {
       ->add_option("--arg", arguments->runtime_arguments,
                    "Argument that the llamafile starts with; may be given several times")
       ->type_name("TEXT");
+  AddExportSafetensorsOptions(*command, arguments->safetensors);
 }
 
 }  // namespace quern::cli

@@ -91,6 +91,15 @@ std::vector<Architecture> FindArchitectures(std::string_view hf_name,
   return accepting;
 }
 
+Architecture FindExport(std::string_view name, std::span<const std::filesystem::path> files) {
+  for (const auto& architecture : KnownArchitectures(files)) {
+    if (architecture.name == name && !architecture.exports.empty()) return architecture;
+  }
+  throw Error(ErrorCode::kUnsupported, {{}, {}, Printable(name)},
+              "how this architecture is written for Hugging Face is not known; describe it in the "
+              "\"exports\" of a file for --architecture FILE (docs/architectures.md)");
+}
+
 GraphRules FindGraph(std::string_view name, std::span<const std::filesystem::path> files) {
   for (const auto& architecture : KnownArchitectures(files)) {
     if (architecture.name == name && architecture.graph) return *architecture.graph;

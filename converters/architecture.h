@@ -87,6 +87,13 @@ struct NoteRule {
   Conditions when;
 };
 
+// How a GGUF of the architecture is written as a Hugging Face folder, beside what its keys say.
+struct ExportRule {
+  std::string architecture;        // for config.json's "architectures"
+  std::vector<NamedValue> config;  // more of config.json
+  Conditions when;
+};
+
 struct Architecture {
   std::string name;  // value of general.architecture
   std::string file;  // "llama.jsonc" of this build, or a path
@@ -102,7 +109,9 @@ struct Architecture {
   std::vector<std::string> ignore;    // globs
   std::vector<std::string> keep_f32;  // patterns of targets, beside the rules for all
   std::vector<NoteRule> notes;
-  std::optional<GraphRules> graph;  // absent: the reference inference cannot run it
+  std::vector<ExportRule> exports;    // the first that holds; never inherited. None: no export
+  std::vector<std::string> spelling;  // where several names mean a value, those that are written
+  std::optional<GraphRules> graph;    // absent: the reference inference cannot run it
 };
 
 // Keys of the groups general. and tokenizer. are complete, others belong to the architecture.
@@ -120,6 +129,10 @@ std::span<const Architecture> BuiltInArchitectures();
 // kUnsupported with the nearest known names.
 std::vector<Architecture> FindArchitectures(std::string_view hf_name,
                                             std::span<const std::filesystem::path> files);
+
+// For a GGUF of general.architecture `name` the first, of `files` and then of this build, that has
+// exports. Throws kUnsupported where there is none.
+Architecture FindExport(std::string_view name, std::span<const std::filesystem::path> files);
 
 // The graph of the first of `files`, else of this build, whose general.architecture is `name` and
 // that has one. Throws kUnsupported where there is none.

@@ -368,6 +368,25 @@ GraphRules ParseGraph(const Node& graph, const GraphRules& base) {
   return rules;
 }
 
+ExportRule ParseExport(const Node& node) {
+  node.AllowOnly({"architecture", "config", "when"});
+  if (!node.Has("architecture")) node.Fail("must have an \"architecture\"");
+  ExportRule rule{.architecture = node["architecture"].Text()};
+  if (node.Has("when")) rule.when = ParseConditions(node["when"]);
+  if (node.Has("config")) {
+    node["config"].Members([&](const std::string& name, const Node& value) {
+      NamedValue named{name, {}};
+      if (value.json().is_object()) {
+        named.rule = ParseValue(value);
+      } else {
+        named.rule.fallback = Plain(value.json());
+      }
+      rule.config.push_back(std::move(named));
+    });
+  }
+  return rule;
+}
+
 void ParseMembers(const Node& root, Architecture& architecture) {
   if (root.Has("accepts")) architecture.accepts = root["accepts"].Texts();
   if (root.Has("tokenizer")) {
@@ -396,6 +415,14 @@ void ParseMembers(const Node& root, Architecture& architecture) {
       architecture.notes.push_back(ParseNote(notes.Item(i)));
     }
   }
+  if (root.Has("spelling")) Append(root["spelling"], architecture.spelling);
+  if (root.Has("exports")) {
+    const Node exports = root["exports"];
+    if (!exports.json().is_array()) exports.Fail("must be a list");
+    for (size_t i = 0; i < exports.json().size(); ++i) {
+      architecture.exports.push_back(ParseExport(exports.Item(i)));
+    }
+  }
   if (root.Has("hyperparameters")) {
     Merge(root["hyperparameters"], architecture.values, &NamedValue::name,
           [](const std::string& name, const Node& node) {
@@ -419,10 +446,12 @@ Architecture ParseArchitecture(std::string_view text, const std::string& file,
   const Ordered json = Ordered::parse(text, nullptr, true, true);
   const Node root(json, file, "");
   root.AllowOnly({"name", "extends", "accepts", "requires", "tokenizer", "optional_prefix", "strip",
-                  "hyperparameters", "keys", "tensors", "ignore", "keep_f32", "graph", "notes"});
+                  "hyperparameters", "keys", "tensors", "ignore", "keep_f32", "graph", "notes",
+                  "exports", "spelling"});
   Architecture architecture;
   if (root.Has("extends")) architecture = BaseNamed(root["extends"], known);
   architecture.accepts.clear();
+  architecture.exports.clear();
   architecture.file = file;
   if (!root.Has("name")) root.Fail("must have a \"name\", the value of general.architecture");
   architecture.name = root["name"].Text();

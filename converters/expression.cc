@@ -110,8 +110,9 @@ void EvaluateColumns(const ModelSource& source, const Expression& expression, ui
   }
 }
 
-void EvaluateAddOne(const ModelSource& source, const Expression& expression, uint64_t first,
-                    uint64_t count, std::span<uint8_t> out) {
+// x + `addend`.
+void EvaluateAdd(const ModelSource& source, const Expression& expression, float addend,
+                 uint64_t first, uint64_t count, std::span<uint8_t> out) {
   const Expression& input = expression.inputs[0];
   if (input.type == TensorType::kF32) {
     Evaluate(source, input, first, count, out);
@@ -123,7 +124,25 @@ void EvaluateAddOne(const ModelSource& source, const Expression& expression, uin
   }
   auto values = xt::adapt(reinterpret_cast<float*>(out.data()), count, xt::no_ownership(),
                           std::array<size_t, 1>{size_t{count}});
-  values += 1.0f;
+  values += addend;
+}
+
+// Whole blocks are decoded and what was asked for is taken out of them.
+void EvaluateDecode(const ModelSource& source, const Expression& expression, uint64_t first,
+                    uint64_t count, std::span<uint8_t> out) {
+  const Expression& input = expression.inputs[0];
+  const uint64_t block = Info(input.type).block_elements;
+  const uint64_t begin = first / block * block;
+  const uint64_t size = (first + count + block - 1) / block * block - begin;
+  std::vector<uint8_t> raw(ByteCount(input.type, size));
+  Evaluate(source, input, begin, size, raw);
+  const quant::Codec& codec = *quant::FindCodec(input.type);
+  if (size == count) {
+    return codec.dequantize(raw.data(), reinterpret_cast<float*>(out.data()), count);
+  }
+  std::vector<float> whole(size);
+  codec.dequantize(raw.data(), whole.data(), size);
+  std::memcpy(out.data(), whole.data() + (first - begin), out.size());
 }
 
 void Evaluate(const ModelSource& source, const Expression& expression, uint64_t first,
@@ -159,8 +178,16 @@ void Evaluate(const ModelSource& source, const Expression& expression, uint64_t 
       return PermuteRopeElements({expression.heads, expression.shape[0], Stride(expression.shape),
                                   Info(expression.type).block_bytes},
                                  read_input, first, count, out);
+    case Op::kUnpermuteRope:
+      return UnpermuteRopeElements({expression.heads, expression.shape[0], Stride(expression.shape),
+                                    Info(expression.type).block_bytes},
+                                   read_input, first, count, out);
     case Op::kAddOne:
-      return EvaluateAddOne(source, expression, first, count, out);
+      return EvaluateAdd(source, expression, 1.0f, first, count, out);
+    case Op::kSubtractOne:
+      return EvaluateAdd(source, expression, -1.0f, first, count, out);
+    case Op::kDecode:
+      return EvaluateDecode(source, expression, first, count, out);
   }
 }
 
@@ -189,14 +216,23 @@ void PrefetchElements(const ModelSource& source, const Expression& expression, u
     }
     case Op::kTranspose:  // touches every row of the input
       return PrefetchElements(source, expression.inputs[0], 0, Elements(expression.shape));
-    case Op::kPermuteRope: {
+    case Op::kPermuteRope:
+    case Op::kUnpermuteRope: {
       const uint64_t head = Elements(expression.shape) / expression.heads;
       const uint64_t begin = first / head * head;
       return PrefetchElements(source, expression.inputs[0], begin,
                               AlignUp(first + count, head) - begin);
     }
     case Op::kAddOne:
+    case Op::kSubtractOne:
       return PrefetchElements(source, expression.inputs[0], first, count);
+    case Op::kDecode: {
+      const Expression& input = expression.inputs[0];
+      const uint64_t block = Info(input.type).block_elements;
+      const uint64_t begin = first / block * block;
+      return PrefetchElements(source, input, begin,
+                              (first + count + block - 1) / block * block - begin);
+    }
   }
 }
 
@@ -342,7 +378,9 @@ Expression Transpose(Expression input) {
       .op = Op::kTranspose, .type = type, .shape = std::move(shape), .inputs = {std::move(input)}};
 }
 
-Expression PermuteRope(Expression input, uint64_t heads) {
+namespace {
+
+Expression Permuted(Op op, Expression input, uint64_t heads) {
   if (input.shape.empty() || heads == 0 || input.shape[0] % heads != 0 ||
       input.shape[0] / heads % 2 != 0) {
     Fail(Describe(input),
@@ -353,20 +391,42 @@ Expression PermuteRope(Expression input, uint64_t heads) {
   RequirePlain(input, "permute_rope");
   const TensorType type = input.type;
   Shape shape = input.shape;
-  return {.op = Op::kPermuteRope,
+  return {.op = op,
           .type = type,
           .shape = std::move(shape),
           .inputs = {std::move(input)},
           .heads = heads};
 }
 
-Expression AddOne(Expression input) {
+// An op whose result is f32 whatever the input's type is.
+Expression InF32(Op op, Expression input, std::string_view what) {
   if (input.type != TensorType::kF32 && !quant::FindCodec(input.type)) {
     throw Error(ErrorCode::kUnsupported, {{}, {}, Describe(input)},
-                fmt::format("add_one cannot read {} weights", Name(input.type)));
+                fmt::format("{} cannot read {} weights", what, Name(input.type)));
   }
   Shape shape = input.shape;
-  return {.op = Op::kAddOne, .shape = std::move(shape), .inputs = {std::move(input)}};
+  return {.op = op, .shape = std::move(shape), .inputs = {std::move(input)}};
+}
+
+}  // namespace
+
+Expression PermuteRope(Expression input, uint64_t heads) {
+  return Permuted(Op::kPermuteRope, std::move(input), heads);
+}
+
+Expression UnpermuteRope(Expression input, uint64_t heads) {
+  return Permuted(Op::kUnpermuteRope, std::move(input), heads);
+}
+
+Expression AddOne(Expression input) { return InF32(Op::kAddOne, std::move(input), "add_one"); }
+
+Expression SubtractOne(Expression input) {
+  return InF32(Op::kSubtractOne, std::move(input), "subtract_one");
+}
+
+Expression Decode(Expression input) {
+  if (Info(input.type).type_class != TypeClass::kQuantized) return input;
+  return InF32(Op::kDecode, std::move(input), "decode");
 }
 
 void EvaluateRows(const ModelSource& source, const Expression& expression, uint64_t first,
@@ -384,7 +444,8 @@ void Prefetch(const ModelSource& source, const Expression& expression, uint64_t 
 }
 
 uint64_t RowGranularity(const Expression& expression) {
-  if (expression.op == Op::kPermuteRope && expression.shape.size() > 1) {
+  const bool permutes = expression.op == Op::kPermuteRope || expression.op == Op::kUnpermuteRope;
+  if (permutes && expression.shape.size() > 1) {
     return expression.rows() / expression.heads;
   }
   return 1;
@@ -412,8 +473,14 @@ std::string Describe(const Expression& expression) {
       return Call("transpose", expression, "");
     case Op::kPermuteRope:
       return Call("permute_rope", expression, fmt::format(", heads={}", expression.heads));
+    case Op::kUnpermuteRope:
+      return Call("unpermute_rope", expression, fmt::format(", heads={}", expression.heads));
     case Op::kAddOne:
       return Call("add_one", expression, "");
+    case Op::kSubtractOne:
+      return Call("subtract_one", expression, "");
+    case Op::kDecode:
+      return Call("decode", expression, "");
   }
   return {};
 }

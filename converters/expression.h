@@ -28,6 +28,10 @@ enum class Op : uint8_t {
   kTranspose,    // of a matrix
   kPermuteRope,  // rows of a projection, per head: from two halves to interleaved pairs
   kAddOne,       // x + 1 in f32 (norm weights that are stored minus one)
+  // The way back:
+  kUnpermuteRope,  // the inverse of kPermuteRope
+  kSubtractOne,    // x - 1 in f32
+  kDecode,         // f32 values of blocks
 };
 
 struct Expression {
@@ -37,7 +41,7 @@ struct Expression {
   std::vector<Expression> inputs;
   const TensorInfo* source = nullptr;  // kSource; owned by the ModelSource
   uint64_t first = 0;                  // kRows: first row along the outermost dimension
-  uint64_t heads = 0;                  // kPermuteRope
+  uint64_t heads = 0;                  // kPermuteRope, kUnpermuteRope
   std::vector<float> constant;         // kConstant
 
   uint64_t rows() const;
@@ -57,6 +61,11 @@ Expression Transpose(Expression input);
 // h*d + k*(d/2) + i of the input. What llama.cpp's rotary kernel needs of Llama's q and k.
 Expression PermuteRope(Expression input, uint64_t heads);
 Expression AddOne(Expression input);
+// Row h*d + k*(d/2) + i of the result is row h*d + 2*i + k of the input.
+Expression UnpermuteRope(Expression input, uint64_t heads);
+Expression SubtractOne(Expression input);
+// The input itself where its type is plain.
+Expression Decode(Expression input);
 
 // Evaluates rows [first, first + count) into `out` (count * RowBytes(type, columns) bytes).
 // Thread-safe.
@@ -67,7 +76,8 @@ void EvaluateRows(const ModelSource& source, const Expression& expression, uint6
 void Prefetch(const ModelSource& source, const Expression& expression, uint64_t first,
               uint64_t count);
 
-// Rows come cheapest in multiples of this many, aligned to it (a head for kPermuteRope, else 1).
+// Rows come cheapest in multiples of this many, aligned to it (a head where heads are permuted,
+// else 1).
 uint64_t RowGranularity(const Expression& expression);
 
 // "permute_rope(model.layers.0.self_attn.q_proj.weight, heads=4)"

@@ -321,6 +321,15 @@ uint64_t Hyperparameters::Count(std::string_view name) const {
   return static_cast<uint64_t>(value);
 }
 
+uint64_t Hyperparameters::WholeNumber(const std::string& formula) const {
+  const double value = Compute(formula);
+  if (!(value >= 0 && value < 9e15 && value == std::trunc(value))) {
+    throw Error(ErrorCode::kBadValue, {file_, {}, formula},
+                fmt::format("{} is no count of rows; correct the config", value));
+  }
+  return static_cast<uint64_t>(value);
+}
+
 void Hyperparameters::AppendKeys(Metadata& metadata) const {
   for (const auto& key : architecture_.keys) {
     const std::string name = FullKey(architecture_, key.key);

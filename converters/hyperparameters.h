@@ -38,6 +38,8 @@ class Hyperparameters {
   uint64_t Count(std::string_view name) const;
   double Number(std::string_view name) const { return Number(name, 0); }
   double Compute(std::string_view formula) const { return Compute(formula, 0); }
+  // A formula's value as a count of rows. Throws kBadValue.
+  uint64_t WholeNumber(const std::string& formula) const;
   bool Holds(const Conditions& conditions) const;
   // The name of a value that is there and is none that the architecture "requires", if there is
   // one.

@@ -10,6 +10,7 @@
 
 #include "converters/computed_tensors.h"
 #include "converters/name_pattern.h"
+#include "converters/row_groups.h"
 #include "formats/core/error.h"
 
 namespace quern::converters {
@@ -19,49 +20,6 @@ namespace {
 // checkpoints store as buffers.
 constexpr std::array<std::string_view, 3> kBuffers = {"*.attention.masked_bias", "*.attention.bias",
                                                       "*.rotary_emb.inv_freq"};
-
-// Rows that come as groups of `parts` parts, one group after the other, sorted by part: all groups'
-// first parts, then all second parts, ... (GPT-NeoX keeps q, k and v together per head.)
-Expression Ungroup(Expression input, uint64_t groups, uint64_t parts) {
-  const uint64_t rows = input.shape.empty() ? 0 : input.shape[0];
-  if (groups == 0 || rows % groups != 0 || rows / groups % parts != 0) {
-    throw Error(ErrorCode::kBadShape, {{}, {}, Describe(input)},
-                fmt::format("{} rows do not hold {} groups of {} equal parts; check the head "
-                            "count in the model's config",
-                            rows, groups, parts));
-  }
-  const uint64_t part_rows = rows / groups / parts;
-  std::vector<Expression> pieces;
-  for (uint64_t part = 0; part < parts; ++part) {
-    for (uint64_t group = 0; group < groups; ++group) {
-      pieces.push_back(Rows(input, (group * parts + part) * part_rows, part_rows));
-    }
-  }
-  return Concat(std::move(pieces));
-}
-
-// Rows [first, first + rows) of each of `groups` equal runs of rows.
-Expression Slice(Expression input, uint64_t groups, uint64_t first, uint64_t rows) {
-  const uint64_t all = input.shape.empty() ? 0 : input.shape[0];
-  if (groups == 0 || all % groups != 0) {
-    throw Error(ErrorCode::kBadShape, {{}, {}, Describe(input)},
-                fmt::format("{} rows do not hold {} equal groups; check the head counts in the "
-                            "model's config",
-                            all, groups));
-  }
-  const uint64_t group_rows = all / groups;
-  if (first > group_rows || rows > group_rows - first) {
-    throw Error(ErrorCode::kBadShape, {{}, {}, Describe(input)},
-                fmt::format("groups of {} rows have no rows {} to {}; check the head counts in "
-                            "the model's config",
-                            group_rows, first, first + rows));
-  }
-  std::vector<Expression> pieces;
-  for (uint64_t group = 0; group < groups; ++group) {
-    pieces.push_back(Rows(input, group * group_rows + first, rows));
-  }
-  return pieces.size() == 1 ? std::move(pieces[0]) : Concat(std::move(pieces));
-}
 
 bool IsSlice(const TensorRule& rule) {
   return std::any_of(rule.apply.begin(), rule.apply.end(),
@@ -234,7 +192,7 @@ class Mapper {
     const std::string name = FillName(rule.target, {.block = block, .expert = {}});
     if (parts.size() == 1) return Emit(rule, name, std::move(parts[0]));
     Shape shape;
-    for (const auto& formula : rule.shape) shape.push_back(WholeNumber(formula));
+    for (const auto& formula : rule.shape) shape.push_back(h_.WholeNumber(formula));
     auto joined = Join(parts, shape);
     if (!joined) {
       throw Error(
@@ -244,15 +202,6 @@ class Mapper {
                       parts.size(), fmt::join(parts[0].shape, ", "), fmt::join(shape, ", ")));
     }
     Emit(rule, name, std::move(*joined));
-  }
-
-  uint64_t WholeNumber(const std::string& formula) const {
-    const double value = h_.Compute(formula);
-    if (!(value >= 0 && value < 9e15 && value == std::trunc(value))) {
-      throw Error(ErrorCode::kBadValue, {h_.file(), {}, formula},
-                  fmt::format("{} is no count of rows; correct the config", value));
-    }
-    return static_cast<uint64_t>(value);
   }
 
   // Experts of one group (gate, up, down) are emitted together, in the order of the file.
@@ -287,8 +236,8 @@ class Mapper {
       case TensorStep::Kind::kUngroup:
         return Ungroup(std::move(value), h_.Count(step.count), step.parts);
       case TensorStep::Kind::kSlice:
-        return Slice(std::move(value), WholeNumber(step.groups), WholeNumber(step.first),
-                     WholeNumber(step.rows));
+        return Slice(std::move(value), h_.WholeNumber(step.groups), h_.WholeNumber(step.first),
+                     h_.WholeNumber(step.rows));
     }
     return value;
   }

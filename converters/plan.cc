@@ -299,6 +299,7 @@ WritePlan MakePlan(const OutputModel& model, const PlanOptions& options) {
 
 std::filesystem::path FilePath(const WritePlan& plan, const std::filesystem::path& output,
                                size_t file) {
+  if (!plan.names.empty()) return output / plan.names[file];
   if (!plan.named_as_shards) return output;
   constexpr std::string_view kExtension = ".gguf";
   std::string prefix = output.filename().string();

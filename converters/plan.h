@@ -82,6 +82,7 @@ struct WritePlan {
   Metadata metadata;                   // of the model; the files' own split.* keys are not in it
   std::vector<PlannedFile> files;      // one, or the shards of a set
   bool named_as_shards = false;        // see FilePath()
+  std::vector<std::string> names;      // of the files, if the output is a folder of them
   std::vector<PlannedTensor> tensors;  // in file order, one file after the other
   uint64_t file_bytes = 0;             // of all files
   std::vector<std::string> notes;      // for the user
@@ -96,7 +97,8 @@ bool IsRequantized(const OutputModel& model, const PlannedTensor& planned);
 WritePlan MakePlan(const OutputModel& model, const PlanOptions& options);
 
 // Where file `file` of the plan goes if the output is to be `output`: there, or for shards to
-// NAME-00001-of-00003.gguf beside it, NAME being the name of `output` without ".gguf".
+// NAME-00001-of-00003.gguf beside it, NAME being the name of `output` without ".gguf"; files that
+// have names of their own go into the folder `output`.
 std::filesystem::path FilePath(const WritePlan& plan, const std::filesystem::path& output,
                                size_t file);
 

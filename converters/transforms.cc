@@ -146,4 +146,67 @@ void PermuteRopeElements(const RopeLayout& layout, const ReadElements& read, uin
   }
 }
 
+namespace {
+
+// Where the two halves of a head go, from some pair on; null: not wanted.
+struct Halves {
+  uint8_t* at[2];
+};
+
+// Whole pairs [begin, end) of one head: unit k of pair i is unit i of half k.
+void SplitPairs(const RopeLayout& layout, uint64_t head, uint64_t begin, uint64_t end,
+                const ReadElements& read, const Halves& halves) {
+  const uint64_t head_units = layout.units / layout.heads;
+  const uint64_t unit_bytes = layout.unit_elements * layout.element_bytes;
+  const uint64_t step =
+      std::clamp<uint64_t>(kTransformScratchBytes / (2 * unit_bytes), 1, end - begin);
+  std::vector<uint8_t> scratch(2 * step * unit_bytes);
+  for (uint64_t i = begin; i < end; i += step) {
+    const uint64_t n = std::min(step, end - i);
+    read((head * head_units + 2 * i) * layout.unit_elements, 2 * n * layout.unit_elements,
+         {scratch.data(), 2 * n * unit_bytes});
+    for (uint64_t k = 0; k < 2; ++k) {
+      if (halves.at[k] == nullptr) continue;
+      for (uint64_t p = 0; p < n; ++p) {
+        std::memcpy(halves.at[k] + (i - begin + p) * unit_bytes,
+                    scratch.data() + (2 * p + k) * unit_bytes, unit_bytes);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void UnpermuteRopeElements(const RopeLayout& layout, const ReadElements& read, uint64_t first,
+                           uint64_t count, std::span<uint8_t> out) {
+  const uint64_t size = layout.unit_elements;
+  const uint64_t unit_bytes = size * layout.element_bytes;
+  uint64_t unit = first / size;
+  const uint64_t end = (first + count + size - 1) / size;
+  if (first % size != 0 || count % size != 0) {
+    std::vector<uint8_t> whole((end - unit) * unit_bytes);
+    UnpermuteRopeElements(layout, read, unit * size, (end - unit) * size, whole);
+    std::memcpy(out.data(), whole.data() + (first - unit * size) * layout.element_bytes,
+                out.size());
+    return;
+  }
+  const uint64_t half = layout.units / layout.heads / 2;
+  uint8_t* at = out.data();
+  while (unit < end) {
+    const uint64_t head = unit / (2 * half), within = unit % (2 * half);
+    uint64_t n = 2 * half;
+    if (within == 0 && end - unit >= n) {
+      SplitPairs(layout, head, 0, half, read, {{at, at + half * unit_bytes}});
+    } else {
+      const uint64_t pair = within % half;
+      n = std::min(half - pair, end - unit);
+      const bool second = within >= half;
+      SplitPairs(layout, head, pair, pair + n, read,
+                 {{second ? nullptr : at, second ? at : nullptr}});
+    }
+    unit += n;
+    at += n * unit_bytes;
+  }
+}
+
 }  // namespace quern::converters

@@ -31,6 +31,8 @@ struct RopeLayout {
 };
 void PermuteRopeElements(const RopeLayout& layout, const ReadElements& read, uint64_t first,
                          uint64_t count, std::span<uint8_t> out);
+void UnpermuteRopeElements(const RopeLayout& layout, const ReadElements& read, uint64_t first,
+                           uint64_t count, std::span<uint8_t> out);
 
 }  // namespace quern::converters
 

@@ -6,7 +6,9 @@
 
 #include "converters/tokenizer/hf_encoder.h"
 #include "converters/tokenizer/json_fields.h"
+#include "converters/tokenizer/pre_forms.h"
 #include "converters/tokenizer/pre_hashes.h"
+#include "converters/tokenizer/pre_rules.h"
 #include "formats/core/error.h"
 
 namespace quern::converters {
@@ -14,52 +16,8 @@ namespace {
 
 using formats::huggingface::TokenizerJson;
 
-// Known forms. The patterns are those of the families' tokenizer.json files, as llama.cpp's
-// src/llama-vocab.cpp quotes them; the name is of a family whose expressions llama.cpp splits by.
-#define QUERN_LLAMA3(digits)                                              \
-  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})" digits \
-  R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
-#define QUERN_UPPER R"([\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}])"
-#define QUERN_LOWER R"([\p{Ll}\p{Lm}\p{Lo}\p{M}])"
-#define QUERN_CASED(tail)                                      \
-  R"([^\r\n\p{L}\p{N}]?)" QUERN_UPPER "*" QUERN_LOWER "+" tail \
-  "|"                                                          \
-  R"([^\r\n\p{L}\p{N}]?)" QUERN_UPPER "+" QUERN_LOWER "*" tail
-#define QUERN_SPLIT(pattern) "Split(Isolated, " pattern "), "
-#define QUERN_BYTES "ByteLevel(prefix=0, regex=0)"
-#define QUERN_GPT2 "ByteLevel(prefix=0, regex=1)"
-#define QUERN_CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-#define QUERN_TAIL R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
-
-struct KnownForm {
-  std::string_view form;
-  std::string_view name;
-  std::string_view ignore_merges_name;  // where the model has ignore_merges
-};
-
-constexpr KnownForm kKnownForms[] = {
-    {"none | " QUERN_GPT2, "gpt-2", ""},
-    {"NFC | " QUERN_GPT2, "olmo", ""},
-    {"none | Digits(individual=1), " QUERN_GPT2, "smollm", ""},
-    {"NFC | Digits(individual=1), " QUERN_GPT2, "command-r", ""},
-    {"none | " QUERN_SPLIT(QUERN_LLAMA3("{1,3}")) QUERN_BYTES, "dbrx", "llama-bpe"},
-    {"none | " QUERN_SPLIT(QUERN_LLAMA3("")) QUERN_BYTES, "qwen2", ""},
-    {"NFC | " QUERN_SPLIT(QUERN_LLAMA3("")) QUERN_BYTES, "qwen2", ""},
-    {"none | " QUERN_SPLIT(QUERN_CASED("") R"(|\p{N})" QUERN_TAIL) QUERN_BYTES, "tekken", "tekken"},
-    {"none | " QUERN_SPLIT(QUERN_CASED(QUERN_CONTRACTION) R"(|\p{N}{1,3})" QUERN_TAIL) QUERN_BYTES,
-     "gpt-4o", ""},
-    {"none | " QUERN_SPLIT("[\\r\\n]") QUERN_SPLIT(R"(\s?\p{L}+)") QUERN_SPLIT(R"(\s?\p{P}+)")
-         QUERN_SPLIT("[一-龥ࠀ-一가-퟿]+") "Digits(individual=1), " QUERN_BYTES,
-     "deepseek-coder", ""},
-    {"none | " QUERN_SPLIT(R"(\p{N}{1,3})") QUERN_SPLIT("[一-龥぀-ゟ゠-ヿ]+") QUERN_SPLIT(
-         R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)")
-         QUERN_BYTES,
-     "deepseek-v3", ""},
-    {"none | Punctuation(Contiguous), " QUERN_GPT2
-     ", Digits(individual=0), Split(Isolated, [0-9][0-9][0-9])",
-     "falcon", ""},
-    {"none | " QUERN_SPLIT(R"( ?[^(\s|[.,!?…。，、।۔،])]+)") QUERN_BYTES, "bloom", ""},
-};
+constexpr std::string_view kBytesForm = "ByteLevel(prefix=0, regex=0)";
+constexpr std::string_view kGpt2Form = "ByteLevel(prefix=0, regex=1)";
 
 // GPT-2's expression as a Split of its own is the same as in ByteLevel.
 void ReplaceAll(std::string& text, std::string_view from, std::string_view to) {
@@ -98,13 +56,25 @@ std::string DescribeStep(const Json& step) {
   return step.size() == 1 ? type : step.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+std::string FormOf(const PreJson& json) {
+  return DescribeStep(json.normalizer) + " | " + DescribeStep(json.pre_tokenizer);
+}
+
 std::optional<std::string> ByForm(const TokenizerJson& tokenizer) {
   std::string form = DescribeSteps(tokenizer);
-  ReplaceAll(form, fmt::format("Split(Isolated, {}), {}", kGpt2Pattern, QUERN_BYTES), QUERN_GPT2);
-  for (const KnownForm& known : kKnownForms) {
-    if (known.form != form) continue;
+  ReplaceAll(form, fmt::format("Split(Isolated, {}), {}", kGpt2Pattern, kBytesForm), kGpt2Form);
+  for (const PreForm& known : PreForms()) {
+    if (FormOf(JsonOf(known)) != form) continue;
     if (!tokenizer.model.ignore_merges) return std::string(known.name);
     if (!known.ignore_merges_name.empty()) return std::string(known.ignore_merges_name);
+  }
+  // Written by quern, from llama.cpp's expressions.
+  for (const PreRule& rule : PreRules()) {
+    const std::string_view name = rule.names.substr(0, rule.names.find(' '));
+    const auto json = JsonOfPre(name);
+    if (json && FormOf(*json) == form && json->ignore_merges == tokenizer.model.ignore_merges) {
+      return std::string(name);
+    }
   }
   return std::nullopt;
 }

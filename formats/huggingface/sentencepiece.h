@@ -65,6 +65,9 @@ SentencePieceModel ParseSentencePieceModel(std::span<const uint8_t> bytes, std::
 
 SentencePieceModel ReadSentencePieceModel(const std::filesystem::path& path);
 
+// The bytes of a model file that ParseSentencePieceModel() reads back as `model`.
+std::string SerializeSentencePieceModel(const SentencePieceModel& model);
+
 // Checks a precompiled_charsmap so that its double-array trie can be walked with any text:
 //   u32 little-endian: bytes of the trie, a multiple of 1024
 //   the trie, units of u32:

@@ -1,5 +1,6 @@
 #include "formats/huggingface/side_files.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -65,6 +66,10 @@ std::set<std::string> ListFiles(const fs::path& folder) {
                 "cannot list the folder: " + error.message());
   }
   return names;
+}
+
+bool IsSideFile(std::string_view name) {
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
 SideFiles FindSideFiles(const fs::path& folder) {

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "formats/core/json.h"
 #include "formats/core/model.h"
@@ -18,6 +19,9 @@ namespace quern::formats::huggingface {
 // Names of all entries of `folder` that are no folders themselves (links that lead nowhere
 // included). Throws kIo where the folder cannot be listed.
 std::set<std::string> ListFiles(const std::filesystem::path& folder);
+
+// Whether a file of this name is a side file.
+bool IsSideFile(std::string_view name);
 
 // The side files in `folder` (empty: the current one), and the additional templates as
 // "chat_templates/NAME.jinja".

@@ -14,6 +14,8 @@
 
 #include "converters/journal.h"
 #include "formats/logits_base/logits_base.h"
+#include "formats/gguf/gguf_writer.h"
+#include "tests/converters/tokenizer/small_vocabulary_testing.h"
 #include "tests/formats/gguf/gguf_testing.h"
 #include "tests/formats/torch/torch_testing.h"
 #include "tests/formats/zip/zip_testing.h"
@@ -51,6 +53,36 @@ void AddGguf(Seeds& seeds) {
   seeds.push_back({"fuzz_gguf", "v3-big-endian.gguf", Gguf(3, std::endian::big)});
   seeds.push_back({"fuzz_gguf", "v2.gguf", Gguf(2, std::endian::little)});
   seeds.push_back({"fuzz_gguf", "v1.gguf", Gguf(1, std::endian::little)});
+}
+
+// A Llama of one layer, with a tokenizer.
+void AddExport(Seeds& seeds) {
+  quern::Metadata metadata = quern::testing::ScoredVocabulary({});
+  metadata.Set("general.architecture", std::string("llama"));
+  metadata.Set("llama.block_count", uint32_t{1});
+  metadata.Set("llama.embedding_length", uint32_t{4});
+  metadata.Set("llama.feed_forward_length", uint32_t{2});
+  metadata.Set("llama.attention.head_count", uint32_t{2});
+  metadata.Set("llama.rope.dimension_count", uint32_t{2});
+  metadata.Set("llama.vocab_size", uint32_t{3});
+  std::vector<quern::formats::gguf::TensorSpec> tensors = {
+      {"token_embd.weight", {3, 4}, quern::TensorType::kF16},
+      {"output_norm.weight", {4}, quern::TensorType::kF32},
+      {"rope_freqs.weight", {1}, quern::TensorType::kF32},
+      {"blk.0.ffn_down.weight", {4, 2}, quern::TensorType::kF16}};
+  for (const char* name : {"attn_norm", "ffn_norm"}) {
+    tensors.push_back({std::string("blk.0.") + name + ".weight", {4}, quern::TensorType::kF32});
+  }
+  for (const char* name : {"attn_q", "attn_k", "attn_v", "attn_output"}) {
+    tensors.push_back({std::string("blk.0.") + name + ".weight", {4, 4}, quern::TensorType::kF16});
+  }
+  for (const char* name : {"ffn_gate", "ffn_up"}) {
+    tensors.push_back({std::string("blk.0.") + name + ".weight", {2, 4}, quern::TensorType::kF16});
+  }
+  const auto layout = quern::formats::gguf::LayOut(metadata, tensors);
+  std::string file = Text(layout.header);
+  file.resize(layout.file_bytes);
+  seeds.push_back({"fuzz_export", "llama.gguf", std::move(file)});
 }
 
 void AddSafetensors(Seeds& seeds) {
@@ -280,6 +312,7 @@ int main(int argc, char** argv) try {
   }
   Seeds seeds;
   AddGguf(seeds);
+  AddExport(seeds);
   AddSafetensors(seeds);
   AddTorch(seeds);
   AddZip(seeds);
