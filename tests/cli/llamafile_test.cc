@@ -152,7 +152,8 @@ TEST_F(SlowLlamafileExport, WritesWeightsOfMoreThan4GiB) {
   const File file = File::Open(Path("big.llamafile"));
   const formats::zip::Archive archive(file, formats::zip::Gaps::kAllowed);
   EXPECT_EQ(archive.Find("big.gguf")->size, (uint64_t{4} << 30) + 5);
-  if (HasUnzip()) EXPECT_THAT(Shell("unzip -l big.llamafile"), HasSubstr("4294967301"));
+  if (!HasUnzip()) GTEST_SKIP() << "no unzip on this machine";
+  EXPECT_THAT(Shell("unzip -l big.llamafile || true"), HasSubstr("4294967301"));
 }
 
 }  // namespace
