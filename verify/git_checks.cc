@@ -48,8 +48,7 @@ class CloneCheck {
       if (!RequireUsable(path)) continue;
       FileCheck& check = list_.Add(path);
       check.digests = {{DigestKind::kSha256, name, "its name"}};
-      const Pointer pointer{name, check.bytes};
-      by_pointer_[DigestOf(DigestKind::kGitBlob, formats::lfs::MakePointer(pointer))] = pointer;
+      by_pointer_[PointerDigest(name, check.bytes)] = {name, check.bytes};
     }
   }
 
