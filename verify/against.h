@@ -36,7 +36,7 @@ inline bool Holds(Verdict verdict) { return verdict <= Verdict::kWithinBound; }
 
 // A block's root mean square error may be this many times that of coding the block here; of plain
 // floats, each weight may be off by one unit in the last place.
-inline constexpr double kBoundFactor = 2;
+inline constexpr double kBoundFactor = 1.5;
 
 struct TensorComparison {
   std::string name;

@@ -47,6 +47,9 @@ inline constexpr std::string_view kEmpty = "empty";
 // The kind is the code's name, the path the file that the error names or else `path`.
 Problem ProblemOf(const Error& error, const std::filesystem::path& path);
 
+// git's SHA-1 of the git-LFS pointer to a file: what an index has in place of the file's own.
+std::string PointerDigest(const std::string& sha256, uint64_t bytes);
+
 struct ExpectedDigest {
   DigestKind kind;
   std::string hex;      // lower case

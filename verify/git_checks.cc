@@ -34,11 +34,7 @@ class CloneCheck {
         list_(list) {}
 
   void CheckObjects() {
-    std::error_code error;
-    for (fs::recursive_directory_iterator at(objects_, error), end; !error && at != end;
-         at.increment(error)) {
-      const fs::path& path = at->path();
-      if (IsRealFolder(path)) continue;
+    for (const fs::path& path : ListTree(objects_, list_)) {
       const std::string name = path.filename().string();
       if (!IsDigest(DigestKind::kSha256, name) ||
           path != formats::lfs::ObjectPath(objects_, name)) {
@@ -48,8 +44,7 @@ class CloneCheck {
       if (!RequireUsable(path)) continue;
       FileCheck& check = list_.Add(path);
       check.digests = {{DigestKind::kSha256, name, "its name"}};
-      const Pointer pointer{name, check.bytes};
-      by_pointer_[DigestOf(DigestKind::kGitBlob, formats::lfs::MakePointer(pointer))] = pointer;
+      by_pointer_[PointerDigest(name, check.bytes)] = {name, check.bytes};
     }
   }
 

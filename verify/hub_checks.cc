@@ -47,10 +47,9 @@ class RepositoryCheck {
   }
 
   void CheckRefs() {
-    std::error_code error;
-    for (fs::recursive_directory_iterator at(folder_ / "refs", error), end; !error && at != end;
-         at.increment(error)) {
-      if (!at->is_symlink() && at->is_regular_file()) CheckRef(at->path());
+    for (const fs::path& path : ListTree(folder_ / "refs", list_)) {
+      std::error_code ignored;
+      if (!fs::is_symlink(path, ignored)) CheckRef(path);
     }
   }
 

@@ -47,15 +47,10 @@ class StoreCheck {
 
   void CheckAllManifests() {
     for (const char* folder : {"manifests", "manifests-v2"}) {
-      std::error_code error;
-      std::set<fs::path> paths;
-      for (fs::recursive_directory_iterator at(store_.root() / folder, error), end;
-           !error && at != end; at.increment(error)) {
-        if (at->path().filename().string().starts_with('.')) continue;  // .DS_Store
-        std::error_code ignored;
-        if (!fs::is_directory(at->path(), ignored)) paths.insert(at->path());
+      for (const fs::path& path : ListTree(store_.root() / folder, list_)) {
+        if (path.filename().string().starts_with('.')) continue;  // .DS_Store
+        CheckPlace(path, store_.root() / folder);
       }
-      for (const fs::path& path : paths) CheckPlace(path, store_.root() / folder);
     }
   }
 

@@ -21,6 +21,17 @@ bool IsFolder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
+void CheckFolder(const fs::path& folder, const CheckOptions& options, CheckList& list);
+
+// A folder that cannot be listed does not hide the next.
+void CheckFolderBelow(const fs::path& folder, const CheckOptions& options, CheckList& list) {
+  try {
+    CheckFolder(folder, options, list);
+  } catch (const Error& error) {
+    list.Report(error, folder);
+  }
+}
+
 void CheckFolder(const fs::path& folder, const CheckOptions& options, CheckList& list) {
   if (IsOllamaStore(folder)) return CheckOllamaStore(folder, options, list);
   if (IsHubRepository(folder)) return CheckHubRepository(folder, options, list);
@@ -30,7 +41,7 @@ void CheckFolder(const fs::path& folder, const CheckOptions& options, CheckList&
     if (IsFolder(entry)) {
       // A hidden folder holds caches and settings of programs, not models.
       const bool hidden = entry.filename().string().starts_with('.');
-      if (!hidden && IsRealFolder(entry)) CheckFolder(entry, options, list);
+      if (!hidden && IsRealFolder(entry)) CheckFolderBelow(entry, options, list);
     } else {
       files.push_back(entry);
     }
@@ -159,6 +170,24 @@ std::vector<fs::path> ListFolder(const fs::path& folder) {
   }
   std::sort(entries.begin(), entries.end());
   return entries;
+}
+
+std::vector<fs::path> ListTree(const fs::path& folder, CheckList& list) {
+  std::vector<fs::path> files;
+  if (!IsFolder(folder)) return files;
+  try {
+    for (const fs::path& path : ListFolder(folder)) {
+      if (!IsRealFolder(path)) {
+        files.push_back(path);
+        continue;
+      }
+      const auto below = ListTree(path, list);
+      files.insert(files.end(), below.begin(), below.end());
+    }
+  } catch (const Error& error) {
+    list.Report(error, folder);
+  }
+  return files;
 }
 
 bool IsRealFolder(const fs::path& path) {

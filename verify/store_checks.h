@@ -65,6 +65,9 @@ void CheckModelFiles(const std::filesystem::path& folder,
 
 // Entries of a folder, by name. Throws kIo.
 std::vector<std::filesystem::path> ListFolder(const std::filesystem::path& folder);
+// Everything below a folder that is no folder itself, by path; links are not followed. What cannot
+// be listed is reported. Empty where there is no such folder.
+std::vector<std::filesystem::path> ListTree(const std::filesystem::path& folder, CheckList& list);
 bool IsRealFolder(const std::filesystem::path& path);  // no link
 bool IsFile(const std::filesystem::path& path);        // or a link to one
 

@@ -110,10 +110,6 @@ Pointer ParsePointer(std::string_view text, std::string_view file) {
   return pointer;
 }
 
-std::string MakePointer(const Pointer& pointer) {
-  return fmt::format("{}oid {}{}\nsize {}\n", kVersion, kHash, pointer.oid, pointer.size);
-}
-
 std::optional<Pointer> ReadPointer(const fs::path& path) {
   const File file = File::Open(path);
   std::string text(std::min(file.size(), kMaxPointerBytes), '\0');

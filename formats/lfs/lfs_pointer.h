@@ -33,9 +33,6 @@ bool IsPointer(std::string_view head);
 // Throws kBadText (lines missing, repeated or unknown) and kBadValue (oid, size).
 Pointer ParsePointer(std::string_view text, std::string_view file);
 
-// The text that git-lfs writes for a pointer.
-std::string MakePointer(const Pointer& pointer);
-
 // The pointer in a file, absent where the file is something else. Throws as ParsePointer.
 std::optional<Pointer> ReadPointer(const std::filesystem::path& path);
 

@@ -13,10 +13,11 @@
 #include <vector>
 
 #include "converters/journal.h"
-#include "formats/logits_base/logits_base.h"
 #include "formats/gguf/gguf_writer.h"
+#include "formats/logits_base/logits_base.h"
 #include "tests/converters/tokenizer/small_vocabulary_testing.h"
 #include "tests/formats/gguf/gguf_testing.h"
+#include "tests/formats/git/git_index_testing.h"
 #include "tests/formats/torch/torch_testing.h"
 #include "tests/formats/zip/zip_testing.h"
 #include "tests/support/fixtures.h"
@@ -248,6 +249,23 @@ void AddLogitsBase(Seeds& seeds) {
   seeds.push_back({"fuzz_logits_base", "two-rows", {std::istreambuf_iterator<char>(file), {}}});
 }
 
+void AddChecks(Seeds& seeds) {
+  const std::string sha(64, 'a');
+  seeds.push_back({"fuzz_checksum_list", "SHA256SUMS",
+                   sha + "  a\n" + sha + " *b\n\\" + sha + "  c\\nd\nSHA256 (e) = " + sha + "\n"});
+  seeds.push_back({"fuzz_checksum_list", "checklist.chk", std::string(32, 'b') + "  x.pth\r\n"});
+  seeds.push_back({"fuzz_tensor_manifest", "list.txt", sha + "  blk.0.attn_q.weight\n"});
+  seeds.push_back({"fuzz_tensor_manifest", "list.json",
+                   R"({"format":"gguf","tensors":[{"name":"a","type":"F32","shape":[2],"bytes":8,)"
+                   R"("sha256":")" +
+                       sha + "\"}]}"});
+  seeds.push_back({"fuzz_git_index", "v3",
+                   quern::testing::IndexBytes(3, 2).Entry("a").Entry("b/c", 0x4000).bytes()});
+  seeds.push_back(
+      {"fuzz_git_index", "v4",
+       quern::testing::IndexBytes(4, 2).Entry(std::string("\0b/c", 4)).Entry("\1d").bytes()});
+}
+
 void AddTexts(Seeds& seeds) {
   seeds.push_back({"fuzz_tiktoken", "three.model", "YQ== 0\nYg== 1\nYWI= 2\n"});
   seeds.push_back({"fuzz_yaml", "values.yaml",
@@ -324,6 +342,7 @@ int main(int argc, char** argv) try {
   AddLlama2c(seeds);
   AddJournal(seeds);
   AddLogitsBase(seeds);
+  AddChecks(seeds);
   AddTexts(seeds);
   AddStores(seeds);
   for (const Seed& seed : seeds) {
