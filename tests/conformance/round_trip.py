@@ -1,7 +1,8 @@
 """HF folder -> GGUF -> quern export -> GGUF, for every golden family and every architecture that
-more_families.py makes: the same tensors (name, type, shape, bytes) and the same metadata. From F16 and BF16 files, with shards, and from a quantized file to the type that it is decoded to. The
-exported folder is compared with the first one without quern, too: tensors with numpy, token ids with
-Hugging Face's tokenizers."""
+more_families.py makes: the same tensors (name, type, shape, bytes) and the same metadata. From F16
+and BF16 files, with shards, and from a quantized file to the type that it is decoded to. The exported
+folder is compared with the first one without quern, too: tensors with numpy, token ids with Hugging
+Face's tokenizers."""
 import json
 import os
 import pathlib
