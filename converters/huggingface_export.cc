@@ -100,6 +100,25 @@ TensorType MainType(const std::vector<NamedTensor>& tensors) {
   return most == bytes.end() ? TensorType::kF32 : most->first;
 }
 
+// The model's tensors in the types that they are written in.
+std::vector<NamedTensor> ExportedTensors(const OutputModel& model,
+                                         const HuggingFaceOptions& options,
+                                         std::vector<std::string>& notes) {
+  size_t decoded = 0;
+  std::vector<NamedTensor> tensors;
+  for (const OutputTensor& tensor : model.tensors) {
+    const bool quantized = IsDecoded(tensor.value);
+    if (quantized) ++decoded;
+    tensors.push_back({tensor.name, ExportedType(tensor, quantized, options), tensor.value.shape});
+  }
+  if (decoded > 0) {
+    notes.push_back(fmt::format(
+        "{} tensors are decoded from quantized ones; what quantizing lost does not come back",
+        decoded));
+  }
+  return tensors;
+}
+
 void AddText(std::string name, const std::string& content, WritePlan& plan) {
   plan.names.push_back(std::move(name));
   plan.files.push_back({{content.begin(), content.end()}, content.size()});
@@ -149,18 +168,7 @@ HuggingFaceExport PlanHuggingFaceExport(const ModelSource& gguf,
   RequireWayBack(gguf, architecture, model, config);
   NoteUnequalKeys(gguf, architecture, config, plan.notes);
 
-  size_t decoded = 0;
-  std::vector<NamedTensor> tensors;
-  for (const OutputTensor& tensor : model.tensors) {
-    const bool quantized = IsDecoded(tensor.value);
-    if (quantized) ++decoded;
-    tensors.push_back({tensor.name, ExportedType(tensor, quantized, options), tensor.value.shape});
-  }
-  if (decoded > 0) {
-    plan.notes.push_back(fmt::format(
-        "{} tensors are decoded from quantized ones; what quantizing lost does not come back",
-        decoded));
-  }
+  const std::vector<NamedTensor> tensors = ExportedTensors(model, options, plan.notes);
   plan.type_name = TorchName(MainType(tensors));
   config["torch_dtype"] = plan.type_name;
   const auto tokenizer = ExportTokenizer(gguf.metadata(), config, plan.notes);

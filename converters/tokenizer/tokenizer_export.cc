@@ -166,6 +166,10 @@ class TokenizerExport {
     return {{"type", "Sequence"}, {"normalizers", Ordered::array({pre.normalizer, lowercase})}};
   }
 
+  Ordered SpecialPiece(uint32_t id, int sequence) const {
+    return {{"SpecialToken", {{"id", vocabulary_.texts[id]}, {"type_id", sequence}}}};
+  }
+
   // Puts bos and eos around a text where the GGUF says so.
   Ordered PostProcessor() const {
     const auto token = [&](const char* flag, const char* type) {
@@ -174,29 +178,27 @@ class TokenizerExport {
     const auto bos = token("tokenizer.ggml.add_bos_token", "bos");
     const auto eos = token("tokenizer.ggml.add_eos_token", "eos");
     if (!bos && !eos) return ByteLevelStep();
-    const auto special = [&](uint32_t id, int sequence) {
-      return Ordered{{"SpecialToken", {{"id", vocabulary_.texts[id]}, {"type_id", sequence}}}};
-    };
     const auto text = [](const char* name, int sequence) {
       return Ordered{{"Sequence", {{"id", name}, {"type_id", sequence}}}};
     };
-    Ordered single = Ordered::array(), pair = Ordered::array(), tokens = Ordered::object();
-    if (bos) {
-      single.push_back(special(*bos, 0));
-      pair.push_back(special(*bos, 0));
-    }
-    single.push_back(text("A", 0));
-    pair.push_back(text("A", 0));
-    pair.push_back(text("B", 1));
-    if (eos) {
-      single.push_back(special(*eos, 0));
-      pair.push_back(special(*eos, 1));
-    }
-    for (const auto& id : {bos, eos}) {
-      if (!id) continue;
-      const std::string& content = vocabulary_.texts[*id];
+    Ordered single = Ordered::array({text("A", 0)});
+    Ordered pair = Ordered::array({text("A", 0), text("B", 1)});
+    Ordered tokens = Ordered::object();
+    const auto define = [&](uint32_t id) {
+      const std::string& content = vocabulary_.texts[id];
       tokens[content] = {
-          {"id", content}, {"ids", Ordered::array({*id})}, {"tokens", Ordered::array({content})}};
+          {"id", content}, {"ids", Ordered::array({id})}, {"tokens", Ordered::array({content})}};
+    };
+    if (bos) {
+      define(*bos);
+      for (Ordered* pieces : {&single, &pair}) {
+        pieces->insert(pieces->begin(), SpecialPiece(*bos, 0));
+      }
+    }
+    if (eos) {
+      define(*eos);
+      single.push_back(SpecialPiece(*eos, 0));
+      pair.push_back(SpecialPiece(*eos, 1));
     }
     return {{"type", "TemplateProcessing"},
             {"single", std::move(single)},
@@ -252,25 +254,16 @@ class TokenizerExport {
       throw Error(ErrorCode::kMissing, {{}, {}, "tokenizer.ggml.unknown_token_id"},
                   "a tokenizer.model must have an unknown token, and the GGUF names none");
     }
-    size_t bytes = 0;
-    size_t unlike = 0;
-    Ordered decoder = Ordered::object();
     for (size_t id = 0; id < vocabulary_.end; ++id) {
       const PieceType type = id == *unknown ? PieceType::kUnknown : PieceTypeOf(id);
       const float score = vocabulary_.scores.empty() ? 0.0f : vocabulary_.scores[id];
       model.pieces.push_back({vocabulary_.texts[id], score, type});
-      if (type == PieceType::kByte) ++bytes;
-      if (ComesBack(id, type)) continue;
-      const bool control = IsControl(id);
-      decoder[std::to_string(id)] = Added(vocabulary_.texts[id], control, false);
-      if (!ComesBackAdded(id)) ++unlike;
     }
-    if (unlike > 0) {
-      notes_.push_back(fmt::format("{} tokens come back with another score or type", unlike));
-    }
-    if (!decoder.empty()) settings_["added_tokens_decoder"] = std::move(decoder);
+    AddOverPieces(model.pieces);
     model.declared_vocab_size = static_cast<int64_t>(model.pieces.size());
-    model.byte_fallback = bytes == 256;
+    model.byte_fallback =
+        std::count_if(model.pieces.begin(), model.pieces.end(),
+                      [](const Piece& piece) { return piece.type == PieceType::kByte; }) == 256;
     model.unk_id = static_cast<uint32_t>(*unknown);
     model.bos_id = PieceOf("bos");
     model.eos_id = PieceOf("eos");
@@ -280,6 +273,21 @@ class TokenizerExport {
     model.add_dummy_prefix = prefix == nullptr || *prefix;
     model.remove_extra_whitespaces = false;
     return model;
+  }
+
+  // Tokens that no piece can say are added over the pieces by tokenizer_config.json.
+  void AddOverPieces(const std::vector<Piece>& pieces) {
+    size_t unlike = 0;
+    Ordered decoder = Ordered::object();
+    for (size_t id = 0; id < pieces.size(); ++id) {
+      if (ComesBack(id, pieces[id].type)) continue;
+      decoder[std::to_string(id)] = Added(vocabulary_.texts[id], IsControl(id), false);
+      if (!ComesBackAdded(id)) ++unlike;
+    }
+    if (unlike > 0) {
+      notes_.push_back(fmt::format("{} tokens come back with another score or type", unlike));
+    }
+    if (!decoder.empty()) settings_["added_tokens_decoder"] = std::move(decoder);
   }
 
   std::optional<uint32_t> PieceOf(std::string_view type) const {
