@@ -62,7 +62,9 @@ class Planner {
  public:
   Planner(const ImportSource& source, const fs::path& store, const ollama::ModelName& name)
       : source_(source), model_(*source.model) {
-    plan_.store = fs::weakly_canonical(store);
+    std::error_code error;
+    plan_.store = fs::weakly_canonical(store, error);
+    if (error) throw Error(ErrorCode::kIo, {store.string(), {}, {}}, error.message());
     plan_.manifest_path = plan_.store / "manifests" / name.ManifestPath();
     const fs::path newer = plan_.store / "manifests-v2" / name.ManifestPath();
     std::error_code ignored;
@@ -203,7 +205,7 @@ void MakeFolder(const fs::path& folder, const fs::path& store) {
     throw Error(ErrorCode::kIo, {folder.string(), {}, {}},
                 "cannot make this folder: " + error.message());
   }
-  const fs::path inside = fs::weakly_canonical(folder).lexically_relative(store);
+  const fs::path inside = fs::weakly_canonical(folder, error).lexically_relative(store);
   if (!inside.empty() && *inside.begin() != "..") return;
   throw Error(ErrorCode::kUnsafe, {folder.string(), {}, {}},
               "this folder is a link that leads out of the store; nothing is written there");

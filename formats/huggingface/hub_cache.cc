@@ -93,7 +93,8 @@ std::optional<std::string> FindCommit(const std::vector<std::string>& snapshots,
 }
 
 void RequireInside(const fs::path& path, const fs::path& root) {
-  const fs::path inside = fs::weakly_canonical(path).lexically_relative(root);
+  std::error_code error;  // a link to itself: the path is empty then
+  const fs::path inside = fs::weakly_canonical(path, error).lexically_relative(root);
   if (!inside.empty() && *inside.begin() != "..") return;
   throw Error(ErrorCode::kUnsafe, {path.string(), {}, {}},
               "this link leads out of the cache and is not followed");
@@ -134,8 +135,10 @@ HubModel ParseHubModel(std::string_view text) {
               "this is no name of a model on the Hugging Face hub; write ORG/NAME[@REVISION]");
 }
 
-HubCache::HubCache(const fs::path& root) : root_(fs::weakly_canonical(root)) {
-  if (!IsFolder(root)) {
+HubCache::HubCache(const fs::path& root) {
+  std::error_code error;
+  root_ = fs::weakly_canonical(root, error);
+  if (error || !IsFolder(root)) {
     throw Error(ErrorCode::kMissing, {root.string(), {}, {}},
                 "there is no Hugging Face cache here; set HF_HUB_CACHE, or download the model "
                 "with `hf download` first");

@@ -82,8 +82,9 @@ fs::path GitFolder(const fs::path& dot_git) {
 }
 
 void RequireInside(const fs::path& object, const fs::path& objects) {
+  std::error_code error;  // a link to itself: the path is empty then
   const fs::path inside =
-      fs::weakly_canonical(object).lexically_relative(fs::weakly_canonical(objects));
+      fs::weakly_canonical(object, error).lexically_relative(fs::weakly_canonical(objects, error));
   if (!inside.empty() && *inside.begin() != "..") return;
   throw Error(ErrorCode::kUnsafe, {object.string(), {}, {}},
               "this link leads out of the clone's LFS objects and is not followed");

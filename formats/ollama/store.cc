@@ -47,8 +47,10 @@ bool HoldsGguf(const Manifest& manifest) {
 
 }  // namespace
 
-Store::Store(const fs::path& root) : root_(fs::weakly_canonical(root)) {
-  if (!IsStore(root)) {
+Store::Store(const fs::path& root) {
+  std::error_code error;
+  root_ = fs::weakly_canonical(root, error);
+  if (error || !IsStore(root)) {
     throw Error(ErrorCode::kMissing, {root.string(), {}, {}},
                 "this is no Ollama store; it would have the folders blobs and manifests");
   }
@@ -146,7 +148,8 @@ fs::path Store::ExistingBlob(std::string_view digest) const {
 }
 
 void Store::RequireInside(const fs::path& path) const {
-  const fs::path inside = fs::weakly_canonical(path).lexically_relative(root_);
+  std::error_code error;  // a link to itself: the path is empty then
+  const fs::path inside = fs::weakly_canonical(path, error).lexically_relative(root_);
   if (!inside.empty() && *inside.begin() != "..") return;
   throw Error(ErrorCode::kUnsafe, {path.string(), {}, {}},
               "this link leads out of the store and is not followed");

@@ -142,19 +142,5 @@ TEST_F(LlamafileExport, RefusesWhatIsNoRuntimeOrModel) {
   EXPECT_FALSE(fs::exists(Path("x.llamafile.partial")));
 }
 
-// A sparse file stands for the weights.
-class SlowLlamafileExport : public LlamafileExport {};
-TEST_F(SlowLlamafileExport, WritesWeightsOfMoreThan4GiB) {
-  if (fs::space(folder_.path()).available < uint64_t{12} << 30) GTEST_SKIP() << "too little disk";
-  fs::resize_file(folder_.Write("big", "begin"), (uint64_t{4} << 30) + 5);
-  formats::llamafile::WriteLlamafile(Path("runtime"), {{.name = "big.gguf", .source = Path("big")}},
-                                     Path("big.llamafile"), {});
-  const File file = File::Open(Path("big.llamafile"));
-  const formats::zip::Archive archive(file, formats::zip::Gaps::kAllowed);
-  EXPECT_EQ(archive.Find("big.gguf")->size, (uint64_t{4} << 30) + 5);
-  if (!HasUnzip()) GTEST_SKIP() << "no unzip on this machine";
-  EXPECT_THAT(Shell("unzip -l big.llamafile || true"), HasSubstr("4294967301"));
-}
-
 }  // namespace
 }  // namespace quern

@@ -120,6 +120,9 @@ TEST_F(HubCacheTest, FollowsNothingOutOfTheCache) {
   fs::create_symlink("../../../../outside", link);
   EXPECT_QUERN_ERROR(Find("org/name"), ErrorCode::kUnsafe);
   fs::remove(link);
+  fs::create_symlink("config.json", link);  // to itself
+  EXPECT_QUERN_ERROR(Find("org/name"), ErrorCode::kUnsafe);
+  fs::remove(link);
   const fs::path away = folder_.path() / "away";
   fs::rename(link.parent_path(), away);
   fs::create_directory_symlink(away, link.parent_path());
