@@ -4,8 +4,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <set>
+#include <map>
+#include <utility>
 
+#include "formats/core/byte_reader.h"
+#include "formats/core/file.h"
+#include "formats/gguf/gguf_header.h"
+#include "formats/gguf/gguf_split.h"
 #include "verify/structure.h"
 
 namespace quern::verify {
@@ -149,6 +154,40 @@ void CheckHubAddress(std::string_view text, const CheckOptions& options, CheckLi
   CheckHubSnapshot(snapshot, options, list);
 }
 
+// Whether a file by this name says that its folder is one model.
+bool SaysModel(const std::string& name) {
+  return name == "config.json" || name == "params.json" || name.ends_with(".index.json") ||
+         name == "lit_config.json" || name == "model_config.yaml";
+}
+
+bool RequireFile(const fs::path& path, CheckList& list) {
+  std::error_code ignored;
+  if (IsFile(path)) return true;
+  if (fs::is_symlink(path, ignored)) {
+    list.Report(path, kDangling, "this link leads to nothing; fetch the file again");
+  }
+  return false;
+}
+
+// One file by itself: of a shard of a split GGUF, the header only. Whether it could be read.
+bool CheckWeightFile(const fs::path& path, bool is_shard, const CheckOptions& options,
+                     CheckList& list) {
+  try {
+    if (ReportNotWeights(path, false, list)) return false;
+    if (path.extension() == ".safetensors") return CheckSafetensors(path, list);
+    // Others may be anything (training_args.bin); the folder's reader knows which count.
+    if (path.extension() != ".gguf") return true;
+    if (!is_shard) return CheckModel(path, options.open, list);
+    const File file = File::Open(path);
+    ByteReader reader(file);
+    formats::gguf::ParseHeader(reader);
+    return true;
+  } catch (const Error& error) {
+    list.Report(error, path);
+    return false;
+  }
+}
+
 }  // namespace
 
 bool IsInside(const fs::path& path, const fs::path& folder) {
@@ -204,30 +243,22 @@ void CheckModelFiles(const fs::path& folder, const std::vector<fs::path>& paths,
                      const CheckOptions& options, CheckList& list) {
   bool is_model = false;
   bool broken = false;
+  std::map<std::string, std::pair<fs::path, bool>> sets;  // a shard, and whether all are readable
   for (const fs::path& path : paths) {
     const std::string name = path.filename().string();
-    is_model |= name == "config.json" || name == "params.json" || name.ends_with(".index.json") ||
-                name == "lit_config.json" || name == "model_config.yaml";
-    if (name.starts_with('.') || !IsWeightFileName(path)) continue;
-    if (!IsFile(path)) {
-      std::error_code ignored;
-      if (fs::is_symlink(path, ignored)) {
-        list.Report(path, kDangling, "this link leads to nothing; fetch the file again");
-      }
-      continue;
-    }
-    try {
-      list.Add(path);
-      if (ReportNotWeights(path, false, list)) {
-        broken = true;
-      } else if (path.extension() == ".safetensors") {
-        broken |= !CheckSafetensors(path, list);
-      } else if (path.extension() == ".gguf") {
-        broken |= !CheckModel(path, options.open, list);
-      }  // others may be anything (training_args.bin); the folder's reader knows which count
-    } catch (const Error& error) {
-      list.Report(error, path);
-    }
+    is_model |= SaysModel(name);
+    if (name.starts_with('.') || !IsWeightFileName(path) || !RequireFile(path, list)) continue;
+    list.Add(path);
+    const auto shard = formats::gguf::ParseShardName(name);
+    const bool readable = CheckWeightFile(path, shard.has_value(), options, list);
+    broken |= !readable;
+    if (!shard) continue;
+    const std::string set = formats::gguf::MakeShardName({shard->prefix, 1, shard->count});
+    const auto at = sets.try_emplace(set, path, true).first;
+    at->second.second &= readable;
+  }
+  for (const auto& [set, shard] : sets) {
+    if (shard.second) broken |= !CheckModel(shard.first, options.open, list);
   }
   if (whole && is_model && !broken) CheckModel(folder, options.open, list);
 }

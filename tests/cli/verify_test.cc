@@ -4,7 +4,7 @@
 
 #include <bit>
 #include <cmath>
-#include <cstring>
+#include <cstdlib>
 #include <fstream>
 
 #include "formats/core/json.h"
@@ -248,6 +248,20 @@ TEST_F(AgainstSlow, SaysYesWithAnImportanceMatrixGivenOrNot) {
   EXPECT_EQ(without.code, 0);
   EXPECT_THAT(without.out, HasSubstr("\"within_bound\""));
   EXPECT_THAT(without.out, HasSubstr("made with an importance matrix"));
+}
+
+TEST_F(AgainstSlow, SaysYesForWhatLlamaCppMade) {
+  QUERN_SHARED_OR_SKIP(script, "conformance/oracle_quantize.py");
+  const auto libraries = testing::OracleLibraries();
+  if (!libraries) GTEST_SKIP() << "no llama.cpp libraries";
+  const std::string source = Make("BF16");
+  for (const char* file_type : {"15", "26"}) {  // Q4_K_M, IQ3_S
+    const std::string theirs = (folder_.path() / (std::string(file_type) + ".gguf")).string();
+    const std::string command = "python3 " + script.string() + " " + libraries->string() + " " +
+                                source + " " + theirs + " " + file_type + " > /dev/null 2>&1";
+    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+    ExpectAll(Ask(theirs), "equal");
+  }
 }
 
 TEST_F(AgainstSlow, NamesTheTensorWhenOneWeightOfTheSourceWasChanged) {

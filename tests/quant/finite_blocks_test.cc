@@ -41,9 +41,12 @@ TEST_P(FiniteBlocks, FindWhateverDecodesToNanOrInfinity) {
   const auto& info = Info(codec.type);
   const std::vector<uint8_t> good = Blocks(codec, 3);
   std::vector<float> weights(3 * info.block_elements);
+  // A scale wider than f16 can be finite and give infinite floats.
+  const bool wide = codec.type == TensorType::kF64 || codec.type == TensorType::kQ8_K;
   size_t found = 0;
   for (size_t at = info.block_bytes; at < 2 * info.block_bytes; ++at) {
     for (const uint8_t value : {0x7f, 0xff, 0x7c, 0xfc}) {
+      if (wide && ((value & 3) == 0 || (at - info.block_bytes) % 4 == 0)) continue;
       std::vector<uint8_t> bad = good;
       bad[at] = value;
       if (at > info.block_bytes) bad[at - 1] = 0xff;

@@ -165,6 +165,13 @@ TEST_F(SplitSet, HasATruncatedShard) {
   EXPECT_THAT(Problems(folder_.path()), ElementsAre("truncated " + Name(2)));
 }
 
+TEST_F(SplitSet, HasSeveralBrokenShards) {
+  fs::resize_file(folder_.path() / Name(0), 20);
+  fs::resize_file(folder_.path() / Name(2), 40);
+  EXPECT_THAT(Problems(folder_.path()),
+              ElementsAre("truncated " + Name(0), "truncated " + Name(2)));
+}
+
 TEST_F(SplitSet, HasOneShardTwice) {
   fs::copy_file(folder_.path() / Name(0), folder_.path() / Name(1),
                 fs::copy_options::overwrite_existing);

@@ -34,10 +34,10 @@ TEST(ChecksumList, ReadsUpperCaseAndADigestAlone) {
 }
 
 TEST(ChecksumList, RejectsLinesThatAreNone) {
-  for (const std::string& line :
-       {kSha.substr(1) + "  a", kSha + "0  a", "g" + kSha.substr(1) + "  a", kSha + "  ",
-        std::string("a  ") + kSha, "<html>", "SHA256 (a) = 12", "\\" + kSha + "  a\\q",
-        "\\" + kSha + "  a\\", std::string(100, '\0')}) {
+  for (const std::string& line : std::vector<std::string>{
+           kSha.substr(1) + "  a", kSha + "0  a", "g" + kSha.substr(1) + "  a", kSha + "  ",
+           std::string("a  ") + kSha, "<html>", "SHA256 (a) = 12", "\\" + kSha + "  a\\q",
+           "\\" + kSha + "  a\\", std::string(100, '\0')}) {
     EXPECT_QUERN_ERROR(Parse(line), ErrorCode::kBadText);
   }
 }
