@@ -44,13 +44,17 @@ void AddOpenOptions(CLI::App& command, formats::OpenOptions& options) {
                   "Where the model is inside a PyTorch checkpoint: a dotted path, or . for "
                   "everything")
       ->type_name("PATH");
+  command.add_flag("--allow-opaque", options.allow_opaque,
+                   "Read past objects of unknown classes in a pickle (they are never made)");
+  AddStoreOption(command, options);
+}
+
+void AddStoreOption(CLI::App& command, formats::OpenOptions& options) {
   command
       .add_option("--store", options.store,
                   "Ollama store that ollama:NAME is in (default: $OLLAMA_MODELS, "
                   "~/.ollama/models, /usr/share/ollama/.ollama/models)")
       ->type_name("DIR");
-  command.add_flag("--allow-opaque", options.allow_opaque,
-                   "Read past objects of unknown classes in a pickle (they are never made)");
 }
 
 uint64_t ParseSize(const std::string& text) {

@@ -46,21 +46,23 @@ CLI::App* AddCommand(CLI::App& app, Program& program, const std::string& name,
 void AddConvert(CLI::App& app, Program& program);
 void AddQuantize(CLI::App& app, Program& program);
 void AddSplitMerge(CLI::App& app, Program& program);
-void AddInspect(CLI::App& app, Program& program);
 void AddExport(CLI::App& app, Program& program);
 void AddImport(CLI::App& app, Program& program);
+void AddInspect(CLI::App& app, Program& program);
+void AddVerify(CLI::App& app, Program& program);
+void AddHash(CLI::App& app, Program& program);
+void AddDiff(CLI::App& app, Program& program);
 void AddPerplexity(CLI::App& app, Program& program);
 void AddDrift(CLI::App& app, Program& program);
 void AddImatrix(CLI::App& app, Program& program);
 void AddGenerate(CLI::App& app, Program& program);
-void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
-void AddVerify(CLI::App& app, Program& program);
-void AddHash(CLI::App& app, Program& program);
 void AddTokenize(CLI::App& app, Program& program);
-void AddDiff(CLI::App& app, Program& program);
+void AddLists(CLI::App& app, Program& program);  // formats, architectures, types
 
 // --root, --store and --allow-opaque, for commands that open sources of every kind.
 void AddOpenOptions(CLI::App& command, formats::OpenOptions& options);
+// --store alone, for commands that take one kind of source.
+void AddStoreOption(CLI::App& command, formats::OpenOptions& options);
 
 // "512", "64K", "1.5G", "300MiB": powers of 1024. Throws CLI::ValidationError.
 uint64_t ParseSize(const std::string& text);

@@ -166,11 +166,7 @@ void AddExport(CLI::App& app, Program& program) {
                    "gguf (default; of an Ollama model, with a Modelfile), llamafile (with "
                    "--runtime) or safetensors (of a GGUF)")
       ->check(CLI::IsMember(names));
-  command
-      ->add_option("--store", arguments->open.store,
-                   "Ollama store that ollama:NAME is in (default: $OLLAMA_MODELS, "
-                   "~/.ollama/models, /usr/share/ollama/.ollama/models)")
-      ->type_name("DIR");
+  AddStoreOption(*command, arguments->open);
   command->add_flag("--copy", arguments->copy, "Copy files instead of linking them");
   command->add_option("--runtime", arguments->runtime, "llamafile program to put before the model")
       ->type_name("PATH");

@@ -44,18 +44,18 @@ int main(int argc, char** argv) {
   quern::cli::AddConvert(app, program);
   quern::cli::AddQuantize(app, program);
   quern::cli::AddSplitMerge(app, program);
-  quern::cli::AddInspect(app, program);
   quern::cli::AddExport(app, program);
   quern::cli::AddImport(app, program);
+  quern::cli::AddInspect(app, program);
+  quern::cli::AddVerify(app, program);
+  quern::cli::AddHash(app, program);
+  quern::cli::AddDiff(app, program);
   quern::cli::AddPerplexity(app, program);
   quern::cli::AddDrift(app, program);
   quern::cli::AddImatrix(app, program);
   quern::cli::AddGenerate(app, program);
-  quern::cli::AddLists(app, program);
-  quern::cli::AddVerify(app, program);
-  quern::cli::AddHash(app, program);
   quern::cli::AddTokenize(app, program);
-  quern::cli::AddDiff(app, program);
+  quern::cli::AddLists(app, program);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -13,13 +13,14 @@ namespace {
 
 struct Arguments {
   std::string model;
+  formats::OpenOptions open;
   PlanArguments plan;
 };
 
 int Quantize(const Arguments& arguments, const CommonOptions& common) {
   PlanArguments plan = arguments.plan;
   RequireOneKindOfTarget("", plan);
-  const auto source = formats::OpenModel(arguments.model);
+  const auto source = formats::OpenModel(arguments.model, arguments.open);
   if (source->layout() != "gguf") {
     throw Error(ErrorCode::kUsage, {arguments.model, {}, {}},
                 "quantize takes a GGUF file; `quern convert MODEL -t TYPE` takes this source in "
@@ -37,6 +38,7 @@ void AddQuantize(CLI::App& app, Program& program) {
       [arguments, &program] { return Quantize(*arguments, program.common); });
   command->add_option("MODEL", arguments->model, "GGUF file, or any shard of a split one")
       ->required();
+  AddStoreOption(*command, arguments->open);
   command
       ->add_option("-t,--type", arguments->plan.types,
                    "Q4_K_M, Q8_0, ... as `quern types` lists them; repeatable")

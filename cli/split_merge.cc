@@ -23,14 +23,15 @@ constexpr uint64_t kDefaultMaxTensors = 128;  // gguf-split's
 struct Arguments {
   std::string model;
   std::string output;
+  formats::OpenOptions open;
   SplitOptions split;
 };
 
-std::unique_ptr<ModelSource> OpenGguf(const std::string& path, const std::string& command) {
-  auto source = formats::OpenModel(path);
+std::unique_ptr<ModelSource> OpenGguf(const Arguments& arguments, const std::string& command) {
+  auto source = formats::OpenModel(arguments.model, arguments.open);
   if (source->layout() != "gguf") {
     throw Error(
-        ErrorCode::kUsage, {path, {}, {}},
+        ErrorCode::kUsage, {arguments.model, {}, {}},
         fmt::format("{} takes GGUF files; `quern convert` makes one of this source", command));
   }
   return source;
@@ -46,7 +47,7 @@ int Copy(const ModelSource& source, const std::string& output, const SplitOption
 }
 
 int Split(const Arguments& arguments, const CommonOptions& common) {
-  const auto source = OpenGguf(arguments.model, "split");
+  const auto source = OpenGguf(arguments, "split");
   SplitOptions split = arguments.split;
   split.rules = SplitRules::kGgufSplit;
   if (split.max_tensors == 0 && split.max_bytes == 0) split.max_tensors = kDefaultMaxTensors;
@@ -55,7 +56,7 @@ int Split(const Arguments& arguments, const CommonOptions& common) {
 }
 
 int Merge(const Arguments& arguments, const CommonOptions& common) {
-  const auto source = OpenGguf(arguments.model, "merge");
+  const auto source = OpenGguf(arguments, "merge");
   if (source->files().size() == 1 &&
       !formats::gguf::ParseShardName(source->path().filename().string())) {
     throw Error(ErrorCode::kUsage, {arguments.model, {}, {}},
@@ -76,6 +77,7 @@ void AddSplitMerge(CLI::App& app, Program& program) {
       ->add_option("OUT_PREFIX", split->output,
                    "The shards are OUT_PREFIX-00001-of-00003.gguf, ...")
       ->required();
+  AddStoreOption(*command, split->open);
   AddSplitOptions(*command, SplitRules::kGgufSplit, split->split);
   command->get_option("--split-max-tensors")->excludes("--split-max-size");
 
@@ -85,6 +87,7 @@ void AddSplitMerge(CLI::App& app, Program& program) {
                        [merge, &program] { return Merge(*merge, program.common); });
   command->add_option("SHARD", merge->model, "Any shard; the others are beside it")->required();
   command->add_option("OUT", merge->output, "GGUF file to write")->required();
+  AddStoreOption(*command, merge->open);
 }
 
 }  // namespace quern::cli

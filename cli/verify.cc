@@ -213,8 +213,6 @@ void AddVerify(CLI::App& app, Program& program) {
                    "Model, folder, Ollama store, Hugging Face cache, git clone, list of checksums; "
                    "or ollama:NAME[:TAG], hf:ORG/NAME[@REVISION]")
       ->required();
-  command->add_option("--store", arguments->check.open.store,
-                      "Ollama store that ollama:NAME is in (default: the usual places)");
   command->add_flag("--allow-orphans", arguments->check.allow_orphans,
                     "List blobs that nothing refers to, but do not count them as problems");
   command->add_flag("--skip-weights", arguments->skip_weights,

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <utility>
 
+#include "formats/address.h"
 #include "formats/core/byte_reader.h"
 #include "formats/core/file.h"
 #include "formats/gguf/gguf_header.h"
@@ -17,9 +17,6 @@ namespace quern::verify {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::string_view kOllamaPrefix = "ollama:";
-constexpr std::string_view kHubPrefix = "hf:";
 
 bool IsFolder(const fs::path& path) {
   std::error_code ignored;
@@ -106,52 +103,6 @@ void CheckFile(const fs::path& path, const CheckOptions& options, CheckList& lis
   list.Add(path);
   AddListsBeside(path, list);
   if (!ReportNotWeights(path, false, list)) CheckModel(path, options.open, list);
-}
-
-// Where the hub's cache is: $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub.
-fs::path HubCache() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value != nullptr ? value : "");
-  };
-  if (const auto cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
-  if (const auto home = variable("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
-  if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) {
-    return fs::path(cache) / "huggingface" / "hub";
-  }
-  return fs::path(variable("HOME")) / ".cache" / "huggingface" / "hub";
-}
-
-// "ORG/NAME[@REVISION]"
-void CheckHubAddress(std::string_view text, const CheckOptions& options, CheckList& list) {
-  const size_t at = text.find('@');
-  std::string name(text.substr(0, at));
-  const std::string revision(at == text.npos ? "" : text.substr(at + 1));
-  const auto is_safe = [](std::string_view part) {
-    return part.find("..") == part.npos && part.find('\\') == part.npos && !part.starts_with('/');
-  };
-  if (name.empty() || !is_safe(name) || !is_safe(revision) || name.find("--") != name.npos) {
-    throw Error(ErrorCode::kUsage, {std::string(text), {}, {}},
-                "is no name of a model; write hf:ORG/NAME or hf:ORG/NAME@REVISION");
-  }
-  for (size_t slash; (slash = name.find('/')) != name.npos;) name.replace(slash, 1, "--");
-  const fs::path folder = HubCache() / ("models--" + name);
-  if (!IsHubRepository(folder)) {
-    throw Error(ErrorCode::kMissing, {folder.string(), {}, {}},
-                "the cache has no such model; quern downloads nothing");
-  }
-  if (revision.empty()) return CheckHubRepository(folder, options, list);
-  fs::path snapshot = folder / "snapshots" / revision;
-  if (const fs::path ref = folder / "refs" / revision; !IsFolder(snapshot) && IsFile(ref)) {
-    std::string commit = ReadTextFile(ref, 4096);
-    commit.erase(std::min(commit.find_first_of("\r\n"), commit.size()));
-    if (IsDigest(DigestKind::kGitBlob, commit)) snapshot = folder / "snapshots" / commit;
-  }
-  if (!IsFolder(snapshot)) {
-    throw Error(ErrorCode::kMissing, {snapshot.string(), {}, {}},
-                "the cache has no such revision of this model");
-  }
-  CheckHubSnapshot(snapshot, options, list);
 }
 
 // Whether a file by this name says that its folder is one model.
@@ -266,21 +217,16 @@ void CheckModelFiles(const fs::path& folder, const std::vector<fs::path>& paths,
 void CheckAddress(const std::string& address, const CheckOptions& options, CheckList& list) {
   const size_t before = list.checked();
   const size_t problems = list.problems().size();
-  if (address.starts_with(kOllamaPrefix) && !fs::exists(address)) {
-    const auto store = formats::ollama::Store::Find(options.open.store);
-    const auto name = formats::ollama::ParseModelName(address.substr(kOllamaPrefix.size()));
-    CheckOllamaModel(store, store.ManifestOf(name), options, list);
-  } else if (address.starts_with(kHubPrefix) && !fs::exists(address)) {
-    CheckHubAddress(std::string_view(address).substr(kHubPrefix.size()), options, list);
-  } else if (IsFolder(address)) {
-    const auto snapshot = SnapshotAround(address);
+  const fs::path path = formats::ResolveAddress(address, options.open);
+  if (IsFolder(path)) {
+    const auto snapshot = SnapshotAround(path);
     if (snapshot) {
       CheckHubSnapshot(*snapshot, options, list);
     } else {
-      CheckFolder(address, options, list);
+      CheckFolder(path, options, list);
     }
-  } else if (IsFile(address)) {
-    CheckFile(address, options, list);
+  } else if (IsFile(path)) {
+    CheckFile(path, options, list);
   } else {
     throw Error(ErrorCode::kMissing, {address, {}, {}}, "there is no such file or folder");
   }

@@ -248,7 +248,7 @@ Matrix Forward::Finish(const Pass& pass) {
   if (quant::FirstNonFinite({states.data(), states.rows() * graph_.width})) {
     FailOnOverflow("hidden states");
   }
-  weights_.Show(tensors_.output, states.data(), states.rows(), width);
+  weights_.Show(tensors_.output, states.data(), states.rows(), graph_.width);
   return states;
 }
 
