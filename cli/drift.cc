@@ -242,9 +242,7 @@ int Drift(Arguments arguments, const CommonOptions& common) {
   verify::EvaluationOptions options =
       MakeEvaluationOptions(arguments.evaluation, text, common, line);
   options.by_layer = arguments.by_layer;
-  const verify::DriftResult result =
-      Measure(models, base ? &*base : nullptr, text,
-              MakeEvaluationOptions(arguments.evaluation, text, common, line));
+  const verify::DriftResult result = Measure(models, base ? &*base : nullptr, text, options);
   line.Finish();
   std::vector<std::vector<verify::TensorDiff>> tensors;
   if (arguments.by_tensor) tensors = WeightErrors(models, common);
