@@ -16,7 +16,7 @@ const path = join(folder, "kjv-4m-Q4_K_M.gguf");
 execFileSync(quern, ["convert", join(source, "testdata/kjv-4m"), "-t", "Q4_K_M", "-o", path, "-q"]);
 const llama = await getLlama({ build: "never", gpu: false, logLevel: "error" });
 const model = await llama.loadModel({ modelPath: path });
-const context = await model.createContext({ contextSize: 256 });
+const context = await model.createContext({ contextSize: 256, threads: 1 });
 const completion = new LlamaCompletion({ contextSequence: context.getSequence() });
 const prompt = "In the beginning";
 const line = await completion.generateCompletion(prompt, { maxTokens: 40, temperature: 0 });

@@ -22,7 +22,7 @@ const path = join(folder, "stories.gguf");
 execFileSync(quern, ["convert", checkpoint, "-t", "F32", "-o", path, "-q"]);
 const llama = await getLlama({ build: "never", gpu: false, logLevel: "error" });
 const model = await llama.loadModel({ modelPath: path });
-const context = await model.createContext({ contextSize: 256 });
+const context = await model.createContext({ contextSize: 256, threads: 1 });
 const completion = new LlamaCompletion({ contextSequence: context.getSequence() });
 const prompt = "Once upon a time";
 const story = await completion.generateCompletion(prompt, { maxTokens: 120, temperature: 0 });
