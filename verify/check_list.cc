@@ -210,6 +210,13 @@ std::string PointerDigest(const std::string& sha256, uint64_t bytes) {
                   bytes));
 }
 
+void FileCheck::Expect(ExpectedDigest digest) {
+  const bool known = std::any_of(digests.begin(), digests.end(), [&](const auto& other) {
+    return other.kind == digest.kind && other.hex == digest.hex;
+  });
+  if (!known) digests.push_back(std::move(digest));
+}
+
 FileCheck& CheckList::Add(const fs::path& path) {
   std::error_code ignored;
   const fs::path key = fs::weakly_canonical(path, ignored);

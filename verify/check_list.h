@@ -77,6 +77,10 @@ struct FileCheck {
   std::string sha256;  // where it was computed
   uint64_t bytes = 0;  // of the file
   uint64_t device = 0, inode = 0;
+
+  // Adds a digest unless the same one is expected already. Links with several names, of which each
+  // promises something, are one file.
+  void Expect(ExpectedDigest digest);
 };
 
 struct Orphan {

@@ -23,7 +23,7 @@ bool LeavesFolder(const fs::path& name) {
 }
 
 void CheckEntry(const fs::path& path, const formats::checksums::Checksum& checksum,
-                CheckList& list) {
+                const fs::path& root, CheckList& list) {
   // A list without a name is of the file that it is named after.
   const fs::path name = checksum.name.empty() ? path.stem() : fs::path(checksum.name);
   if (LeavesFolder(name)) {
@@ -40,9 +40,13 @@ void CheckEntry(const fs::path& path, const formats::checksums::Checksum& checks
         fmt::format("{} names this file and it is not there; fetch it", path.filename().string()));
     return;
   }
+  if (!root.empty() && !IsInside(file, root)) {
+    list.Report(file, kUnsafePath, "this link leads out of the clone and is not followed");
+    return;
+  }
   const bool is_sha256 = checksum.digest.size() == DigestDigits(DigestKind::kSha256);
-  list.Add(file).digests.push_back({is_sha256 ? DigestKind::kSha256 : DigestKind::kMd5,
-                                    checksum.digest, path.filename().string()});
+  list.Add(file).Expect({is_sha256 ? DigestKind::kSha256 : DigestKind::kMd5, checksum.digest,
+                         path.filename().string()});
 }
 
 }  // namespace
@@ -55,13 +59,13 @@ bool IsChecksumList(const fs::path& path) {
              kListExtensions.end();
 }
 
-void CheckChecksumList(const fs::path& path, CheckList& list) {
+void CheckChecksumList(const fs::path& path, CheckList& list, const fs::path& root) {
   try {
     const std::string text = ReadTextFile(path, formats::checksums::kMaxListBytes);
     const auto checksums = formats::checksums::ParseChecksums(text, path.string());
     list.CountItem();
     if (checksums.empty()) list.Report(path, kEmpty, "the list names no file; fetch it again");
-    for (const auto& checksum : checksums) CheckEntry(path, checksum, list);
+    for (const auto& checksum : checksums) CheckEntry(path, checksum, root, list);
   } catch (const Error& error) {
     list.Report(error, path);
   }

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
+#include <set>
 #include <string>
 
 #include "formats/core/byte_reader.h"
@@ -24,6 +24,25 @@ namespace {
 namespace fs = std::filesystem;
 using formats::git::IndexEntry;
 using formats::lfs::Pointer;
+
+bool IsPointerFile(const fs::path& path) {
+  const File file = File::Open(path);
+  if (file.size() >= formats::lfs::kMaxPointerBytes) return false;
+  std::string head(file.size(), '\0');
+  file.ReadAt(0, {reinterpret_cast<uint8_t*>(head.data()), head.size()});
+  return formats::lfs::IsPointer(head);
+}
+
+// An object that may be opened.
+void CheckObject(const fs::path& object, const Pointer& pointer, const fs::path& path,
+                 const CheckOptions& options, CheckList& list) {
+  FileCheck& check = list.Add(object);
+  check.Expect({DigestKind::kSha256, pointer.oid, "its name"});
+  check.size = pointer.size;
+  check.size_said_by = path.string();
+  if (!IsWeightFileName(path) || ReportNotWeights(object, false, list)) return;
+  CheckNamelessModel(object, options.open, list);
+}
 
 class CloneCheck {
  public:
@@ -43,7 +62,7 @@ class CloneCheck {
       }
       if (!RequireUsable(path)) continue;
       FileCheck& check = list_.Add(path);
-      check.digests = {{DigestKind::kSha256, name, "its name"}};
+      check.Expect({DigestKind::kSha256, name, "its name"});
       by_pointer_[PointerDigest(name, check.bytes)] = {name, check.bytes};
     }
   }
@@ -60,27 +79,29 @@ class CloneCheck {
       const auto entries = formats::git::ParseIndex(reader);
       list_.CountItem();
       for (const IndexEntry& entry : entries) {
+        if (entry.skip_worktree) sparse_.insert((folder_ / entry.path).parent_path());
         if (entry.in_work_tree && (entry.IsFile() || entry.IsLink())) CheckEntry(entry);
       }
     } catch (const Error& error) {
-      list_.Report(error, path);
+      if (error.code() != ErrorCode::kUnsupported) return list_.Report(error, path);
+      list_.Note(fmt::format("not checked: {}", error.what()));
     }
   }
 
   // Models in the work tree, tracked or not.
   void CheckModels(const fs::path& folder) {
     std::vector<fs::path> files;
-    bool whole = true;
+    bool whole = !sparse_.contains(folder);
     for (const fs::path& path : ListFolder(folder)) {
       if (IsRealFolder(path)) {
         if (path.filename() != ".git") CheckModels(path);
       } else if (!IsFile(path) || !IsInside(path, folder_)) {
         whole = false;  // the index has it, and it was reported
-      } else if (CheckPointer(path)) {
+      } else if (CheckLfsPointer(path, options_, list_)) {
         whole = false;
       } else {
         files.push_back(path);
-        if (IsChecksumList(path)) CheckChecksumList(path, list_);
+        if (IsChecksumList(path)) CheckChecksumList(path, list_, folder_);
       }
     }
     CheckModelFiles(folder, files, whole, options_, list_);
@@ -108,45 +129,12 @@ class CloneCheck {
     FileCheck& check = list_.Add(path);
     const auto object = by_pointer_.find(entry.sha1);
     if (object == by_pointer_.end() || IsPointerFile(path)) {
-      check.digests.push_back({DigestKind::kGitBlob, entry.sha1, "git's index", true});
+      check.Expect({DigestKind::kGitBlob, entry.sha1, "git's index", true});
       return;
     }
     check.size = object->second.size;
     check.size_said_by = "its git-LFS pointer";
-    check.digests.push_back({DigestKind::kSha256, object->second.oid, "its git-LFS pointer"});
-  }
-
-  static bool IsPointerFile(const fs::path& path) {
-    const File file = File::Open(path);
-    if (file.size() >= formats::lfs::kMaxPointerBytes) return false;
-    std::string head(file.size(), '\0');
-    file.ReadAt(0, {reinterpret_cast<uint8_t*>(head.data()), head.size()});
-    return formats::lfs::IsPointer(head);
-  }
-
-  // Whether `path` is a pointer; it, and the object that it points to.
-  bool CheckPointer(const fs::path& path) {
-    try {
-      if (!IsPointerFile(path)) return false;
-      const auto pointer = formats::lfs::ReadPointer(path);
-      list_.Add(path);
-      const fs::path object = formats::lfs::ObjectPath(objects_, pointer->oid);
-      std::error_code ignored;
-      if (!fs::exists(object, ignored)) {
-        list_.Report(path, kLfsPointer,
-                     fmt::format("this is a git-LFS pointer and its object {} is not there; run "
-                                 "`git lfs pull`",
-                                 pointer->oid));
-      } else if (RequireUsable(object)) {
-        FileCheck& check = list_.Add(object);
-        check.size = pointer->size;
-        check.size_said_by = path.string();
-        if (IsWeightFileName(path)) CheckModel(object, options_.open, list_);
-      }
-    } catch (const Error& error) {
-      list_.Report(error, path);
-    }
-    return true;
+    check.Expect({DigestKind::kSha256, object->second.oid, "its git-LFS pointer"});
   }
 
   // Whether it may be opened; reports why not.
@@ -168,18 +156,51 @@ class CloneCheck {
   const CheckOptions& options_;
   CheckList& list_;
   std::map<std::string, Pointer> by_pointer_;  // by the pointer's git SHA-1
+  std::set<fs::path> sparse_;                  // folders with files that are not checked out
 };
 
 }  // namespace
 
 bool IsGitClone(const fs::path& folder) { return IsRealFolder(folder / ".git"); }
 
+bool CheckLfsPointer(const fs::path& path, const CheckOptions& options, CheckList& list) {
+  try {
+    if (!IsPointerFile(path)) return false;
+    list.Add(path);
+    const auto objects = formats::lfs::FindObjects(path);
+    if (!objects) {
+      list.Report(path, kLfsPointer,
+                  "this is a git-LFS pointer and there is no clone around it; run `git lfs pull` "
+                  "where it comes from");
+      return true;
+    }
+    const auto pointer = formats::lfs::ReadPointer(path);
+    const fs::path object = formats::lfs::ObjectPath(*objects, pointer->oid);
+    std::error_code ignored;
+    if (!fs::exists(object, ignored)) {
+      list.Report(path, kLfsPointer,
+                  fmt::format("this is a git-LFS pointer and its object {} is not there; run "
+                              "`git lfs pull`",
+                              pointer->oid));
+    } else if (!IsInside(object, *objects)) {
+      list.Report(object, kUnsafePath, "this link leads out of the clone and is not followed");
+    } else if (IsFile(object)) {
+      CheckObject(object, *pointer, path, options, list);
+    }
+  } catch (const Error& error) {
+    list.Report(error, path);
+  }
+  return true;
+}
+
 void CheckGitClone(const fs::path& folder, const CheckOptions& options, CheckList& list) {
-  CloneCheck check(folder, options, list);
+  // Without a slash at its end, so that paths of entries compare.
+  const fs::path root = folder.has_filename() ? folder : folder.parent_path();
+  CloneCheck check(root, options, list);
   list.CountItem();
   check.CheckObjects();
   check.CheckIndex();
-  check.CheckModels(folder);
+  check.CheckModels(root);
 }
 
 }  // namespace quern::verify

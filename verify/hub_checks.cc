@@ -25,7 +25,7 @@ class RepositoryCheck {
       : folder_(folder), options_(options), list_(list) {}
 
   void CheckSnapshots() {
-    if (!fs::is_directory(folder_ / "snapshots")) return;
+    if (!RequireFolder(folder_ / "snapshots")) return;
     for (const fs::path& snapshot : ListFolder(folder_ / "snapshots")) {
       if (IsRealFolder(snapshot)) CheckSnapshot(snapshot);
     }
@@ -54,7 +54,7 @@ class RepositoryCheck {
   }
 
   void CheckBlobs() {
-    if (!fs::is_directory(folder_ / "blobs")) return;
+    if (!RequireFolder(folder_ / "blobs")) return;
     for (const fs::path& path : ListFolder(folder_ / "blobs")) {
       const std::string name = path.filename().string();
       if (name.ends_with(kIncompleteSuffix)) {
@@ -70,7 +70,22 @@ class RepositoryCheck {
     }
   }
 
+  // A blob, or a file of a snapshot. Whether it may be opened.
+  bool CheckFile(const fs::path& path) {
+    return path.parent_path() == folder_ / "blobs" ? CheckBlob(path, "its name") : CheckEntry(path);
+  }
+
  private:
+  // Whether there is such a folder. A link to nothing or to itself is a problem.
+  bool RequireFolder(const fs::path& folder) {
+    std::error_code ignored;
+    if (fs::is_directory(folder, ignored)) return true;
+    if (fs::is_symlink(folder, ignored)) {
+      list_.Report(folder, kDangling, "this link leads to no folder; download the model again");
+    }
+    return false;
+  }
+
   // Whether it is a file that may be opened.
   bool CheckEntry(const fs::path& path) {
     std::error_code ignored;
@@ -90,12 +105,15 @@ class RepositoryCheck {
     }
     const fs::path blob = fs::weakly_canonical(path, ignored);
     linked_.insert(blob);
-    return CheckBlob(folder_ / "blobs" / blob.filename(),
-                     fmt::format("its name (it is {})", path.filename().string()));
+    const std::string said_by = fmt::format("its name (it is {})", path.filename().string());
+    // The blob that the link names may be a link to another one in its turn.
+    const fs::path named = folder_ / "blobs" / fs::read_symlink(path, ignored).filename();
+    if (fs::equivalent(named, blob, ignored) && !CheckBlob(named, said_by)) return false;
+    return CheckBlob(folder_ / "blobs" / blob.filename(), said_by);
   }
 
   // Whether it is a file that may be opened.
-  bool CheckBlob(const fs::path& path, std::string said_by) {
+  bool CheckBlob(const fs::path& path, const std::string& said_by) {
     std::error_code ignored;
     if (!fs::exists(path, ignored)) {
       list_.Report(path, kDangling, "this link leads to nothing; download the file again");
@@ -108,17 +126,25 @@ class RepositoryCheck {
     if (!IsFile(path)) return false;
     const std::string name = path.filename().string();
     FileCheck& check = list_.Add(path);
-    if (!check.digests.empty()) return true;
     for (const DigestKind kind : {DigestKind::kSha256, DigestKind::kGitBlob}) {
-      if (IsDigest(kind, name)) check.digests.push_back({kind, name, std::move(said_by)});
+      if (!IsDigest(kind, name)) continue;
+      check.Expect({kind, name, said_by});
+      return true;
     }
-    if (check.digests.empty()) {
+    if (unnamed_.insert(path).second) {
       list_.Note(
           fmt::format("{}: the name is no SHA-256 or git SHA-1, so nothing says what the "
                       "bytes should be",
                       path.string()));
     }
     return true;
+  }
+
+  // Of a commit of which only absent files were asked for, the cache has .no_exist/COMMIT alone.
+  bool KnowsCommit(const std::string& commit) const {
+    std::error_code ignored;
+    return fs::is_directory(folder_ / "snapshots" / commit, ignored) ||
+           fs::is_directory(folder_ / ".no_exist" / commit, ignored);
   }
 
   void CheckRef(const fs::path& path) {
@@ -129,7 +155,7 @@ class RepositoryCheck {
       if (!IsDigest(DigestKind::kGitBlob, commit)) {
         list_.Report(path, ErrorCodeName(ErrorCode::kBadValue),
                      "holds no commit, 40 lower-case digits; download the model again");
-      } else if (!fs::is_directory(folder_ / "snapshots" / commit)) {
+      } else if (!KnowsCommit(commit)) {
         list_.Report(path, kDangling,
                      fmt::format("names the snapshot {}, which is not there; download the model "
                                  "again",
@@ -151,7 +177,8 @@ class RepositoryCheck {
   const fs::path folder_;
   const CheckOptions& options_;
   CheckList& list_;
-  std::set<fs::path> linked_;  // blobs, canonical
+  std::set<fs::path> linked_;   // blobs, canonical
+  std::set<fs::path> unnamed_;  // blobs of which a note was made
   bool has_plain_files_ = false;
 };
 
@@ -176,6 +203,18 @@ void CheckHubRepository(const fs::path& folder, const CheckOptions& options, Che
 
 void CheckHubSnapshot(const fs::path& snapshot, const CheckOptions& options, CheckList& list) {
   RepositoryCheck(snapshot.parent_path().parent_path(), options, list).CheckSnapshot(snapshot);
+}
+
+std::optional<fs::path> HubRepositoryAround(const fs::path& path) {
+  for (fs::path at = path.parent_path(); at.has_relative_path(); at = at.parent_path()) {
+    if (IsHubRepository(at)) return at;
+  }
+  return std::nullopt;
+}
+
+bool CheckHubFile(const fs::path& repository, const fs::path& path, const CheckOptions& options,
+                  CheckList& list) {
+  return RepositoryCheck(repository, options, list).CheckFile(path);
 }
 
 }  // namespace quern::verify

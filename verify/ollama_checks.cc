@@ -19,10 +19,11 @@ using formats::ollama::Store;
 constexpr std::string_view kBlobPrefix = "sha256-";
 constexpr std::string_view kPartial = "-partial";
 
-// A layer that is a model file by itself.
+bool IsWeights(const Layer& layer) { return layer.kind() == "model"; }
+
+// A layer that is a model file.
 bool HoldsModel(const Layer& layer) {
-  const std::string_view kind = layer.kind();
-  return kind == "model" || kind == "projector" || kind == "adapter";
+  return IsWeights(layer) || layer.kind() == "projector" || layer.kind() == "adapter";
 }
 
 class StoreCheck {
@@ -49,6 +50,7 @@ class StoreCheck {
     for (const char* folder : {"manifests", "manifests-v2"}) {
       for (const fs::path& path : ListTree(store_.root() / folder, list_)) {
         if (path.filename().string().starts_with('.')) continue;  // .DS_Store
+        if (ReportLeftover(path)) continue;
         CheckPlace(path, store_.root() / folder);
       }
     }
@@ -58,7 +60,7 @@ class StoreCheck {
     std::set<std::string> partial;
     for (const fs::path& path : ListFolder(store_.root() / "blobs")) {
       const std::string name = path.filename().string();
-      if (name.starts_with('.')) continue;
+      if (name.starts_with('.') || ReportLeftover(path)) continue;
       const size_t at = name.find(kPartial);
       if (name.starts_with(kBlobPrefix) && at != name.npos) {
         // sha256-HEX-partial and its parts, -partial-0 and so on: one download
@@ -83,12 +85,18 @@ class StoreCheck {
     }
     if (!IsUsable(path)) return;
     FileCheck& check = list_.Add(path);
-    if (check.digests.empty()) {
-      check.digests.push_back({DigestKind::kSha256, digest, "its name"});
-    }
+    check.Expect({DigestKind::kSha256, digest,
+                  check.path == path ? "its name" : fmt::format("the link {}", name)});
   }
 
  private:
+  // What an import of quern's that was killed leaves behind.
+  bool ReportLeftover(const fs::path& path) {
+    if (path.extension() != ".partial") return false;
+    list_.Report(path, kIncomplete, "this import did not finish; import again and remove the file");
+    return true;
+  }
+
   void CheckPlace(const fs::path& path, const fs::path& folder) {
     if (!formats::ollama::ModelNameFromPath(path.lexically_relative(folder))) {
       list_.Report(path, kBadName,
@@ -107,8 +115,7 @@ class StoreCheck {
         if (depth == 0 && RequireBlob(path, manifest.reference)) CheckManifestText(blob, 1);
         continue;
       }
-      CheckLayer(path, manifest.config);
-      for (const Layer& layer : manifest.layers) CheckLayer(path, layer);
+      CheckLayers(path, manifest);
     }
   }
 
@@ -125,9 +132,45 @@ class StoreCheck {
     return false;
   }
 
-  void CheckLayer(const fs::path& manifest, const Layer& layer) {
+  // Several layers of kind "model" are the shards of one split GGUF.
+  void CheckLayers(const fs::path& path, const Manifest& manifest) {
+    CheckLayer(path, manifest.config);
+    const bool is_split = std::count_if(manifest.layers.begin(), manifest.layers.end(),
+                                        [](const Layer& layer) { return IsWeights(layer); }) > 1;
+    std::vector<formats::gguf::Part> shards;
+    std::string digests;
+    bool whole = true;
+    for (const Layer& layer : manifest.layers) {
+      const bool usable = CheckLayer(path, layer);
+      const fs::path blob = store_.BlobPath(layer.digest);
+      if (is_split && IsWeights(layer)) {
+        shards.push_back({.path = blob});
+        digests += layer.digest;
+        whole = usable && CheckWeights(blob, true) && whole;
+      } else if (usable && HoldsModel(layer) && opened_.insert(layer.digest).second) {
+        CheckWeights(blob, false);
+      }
+    }
+    if (is_split && whole && opened_.insert(digests).second) CheckGgufSet(path, shards, list_);
+  }
+
+  // Of a shard, the header only. Whether it could be read.
+  bool CheckWeights(const fs::path& blob, bool is_shard) {
+    try {
+      if (ReportNotWeights(blob, false, list_)) return false;
+      if (!is_shard) return CheckModel(blob, options_.open, list_);
+      IsGgufShard(blob);
+      return true;
+    } catch (const Error& error) {
+      list_.Report(error, blob);
+      return false;
+    }
+  }
+
+  // Whether there is a blob that may be opened.
+  bool CheckLayer(const fs::path& manifest, const Layer& layer) {
     referred_.insert(layer.digest);
-    if (!RequireBlob(manifest, layer.digest)) return;
+    if (!RequireBlob(manifest, layer.digest)) return false;
     const fs::path blob = store_.BlobPath(layer.digest);
     const uint64_t size = list_.Add(blob).bytes;
     if (size != layer.size) {
@@ -135,12 +178,7 @@ class StoreCheck {
                    fmt::format("has {} bytes and should have {}, says {}; pull the model again",
                                size, layer.size, NameOf(manifest)));
     }
-    if (!HoldsModel(layer) || !opened_.insert(layer.digest).second) return;
-    try {
-      if (!ReportNotWeights(blob, false, list_)) CheckModel(blob, options_.open, list_);
-    } catch (const Error& error) {
-      list_.Report(error, blob);
-    }
+    return true;
   }
 
   // Whether it may be opened; reports why not, once.
@@ -217,7 +255,7 @@ void CheckOllamaBlob(const fs::path& blob, const CheckOptions& options, CheckLis
     file.ReadAt(0, {reinterpret_cast<uint8_t*>(text.data()), text.size()});
     return text;
   }();
-  if (head == "GGUF") CheckModel(blob, options.open, list);
+  if (head == "GGUF") CheckNamelessModel(blob, options.open, list);
 }
 
 }  // namespace quern::verify

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 
 #include "formats/core/error.h"
@@ -138,6 +139,70 @@ void WriteText(const fs::path& path, const std::string& text, bool force) {
   file.Commit();
 }
 
+bool IsThere(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
+}
+
+std::vector<fs::path> FilesOf(const fs::path& folder, const OllamaExport& plan) {
+  std::vector<fs::path> files;
+  for (const ExportedBlob& blob : plan.blobs) files.push_back(blob.path);
+  for (const auto& [name, text] : plan.texts) files.push_back(folder / name);
+  files.push_back(folder / "Modelfile");
+  return files;
+}
+
+// Takes away what an export has made until it is dismissed.
+class Undo {
+ public:
+  Undo() = default;
+  Undo(const Undo&) = delete;
+  Undo& operator=(const Undo&) = delete;
+  ~Undo() {
+    std::error_code ignored;
+    for (const fs::path& path : placed_) fs::remove(path, ignored);
+    for (const fs::path& folder : folders_) fs::remove(folder, ignored);  // only if it is empty
+  }
+
+  // Throws kExists where one of the files is there and may not be replaced.
+  void Expect(const std::vector<fs::path>& files, bool force) {
+    for (const fs::path& file : files) {
+      if (!IsThere(file)) continue;
+      if (!force) {
+        throw Error(ErrorCode::kExists, {file.string(), {}, {}},
+                    "the output exists; choose another name or give --force");
+      }
+      before_.insert(file);
+    }
+  }
+
+  void MakeFolders(const fs::path& folder) {
+    for (fs::path at = fs::absolute(folder).lexically_normal(); !IsThere(at);
+         at = at.parent_path()) {
+      folders_.push_back(at);
+    }
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) {
+      throw Error(ErrorCode::kIo, {folder.string(), {}, {}},
+                  "cannot make this folder: " + error.message());
+    }
+  }
+
+  void AddPlaced(const fs::path& path) {
+    if (!before_.contains(path)) placed_.push_back(path);
+  }
+  void Dismiss() {
+    placed_.clear();
+    folders_.clear();
+  }
+
+ private:
+  std::set<fs::path> before_;  // replaced: they do not come back, and the new ones stay
+  std::vector<fs::path> placed_;
+  std::vector<fs::path> folders_;  // that were not there, the innermost first
+};
+
 }  // namespace
 
 OllamaExport PlanOllamaExport(const StoredModel& model, const fs::path& folder) {
@@ -145,17 +210,20 @@ OllamaExport PlanOllamaExport(const StoredModel& model, const fs::path& folder) 
 }
 
 void RunOllamaExport(const fs::path& folder, const PlaceOptions& options, OllamaExport& plan) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) {
-    throw Error(ErrorCode::kIo, {folder.string(), {}, {}},
-                "cannot make this folder: " + error.message());
-  }
+  Undo undo;
+  undo.Expect(FilesOf(folder, plan), options.force);
+  undo.MakeFolders(folder);
   for (ExportedBlob& blob : plan.blobs) {
     blob.placement = PlaceFile(blob.source, blob.path, blob.sha256, options);
+    undo.AddPlaced(blob.path);
   }
-  for (const auto& [name, text] : plan.texts) WriteText(folder / name, text, options.force);
-  WriteText(folder / "Modelfile", plan.modelfile, options.force);
+  const auto write = [&](const fs::path& path, const std::string& text) {
+    WriteText(path, text, options.force);
+    undo.AddPlaced(path);
+  };
+  for (const auto& [name, text] : plan.texts) write(folder / name, text);
+  write(folder / "Modelfile", plan.modelfile);
+  undo.Dismiss();
 }
 
 }  // namespace quern::verify

@@ -40,8 +40,9 @@ struct OllamaExport {
 OllamaExport PlanOllamaExport(const formats::ollama::StoredModel& model,
                               const std::filesystem::path& folder);
 
-// Writes the plan and fills in `placement`; makes `folder`. Throws as PlaceFile; what was written
-// before an error stays.
+// Writes the plan and fills in `placement`; makes `folder`. Throws as PlaceFile, and kExists before
+// anything is written. After an error nothing is left of it, but files that were there and that
+// --force has replaced stay replaced.
 void RunOllamaExport(const std::filesystem::path& folder, const PlaceOptions& options,
                      OllamaExport& plan);
 

@@ -200,15 +200,16 @@ class Planner {
 
 void MakeFolder(const fs::path& folder, const fs::path& store) {
   std::error_code error;
+  const fs::path inside = fs::weakly_canonical(folder, error).lexically_relative(store);
+  if (inside.empty() || *inside.begin() == "..") {
+    throw Error(ErrorCode::kUnsafe, {folder.string(), {}, {}},
+                "this folder is a link that leads out of the store; nothing is written there");
+  }
   fs::create_directories(folder, error);
   if (error) {
     throw Error(ErrorCode::kIo, {folder.string(), {}, {}},
                 "cannot make this folder: " + error.message());
   }
-  const fs::path inside = fs::weakly_canonical(folder, error).lexically_relative(store);
-  if (!inside.empty() && *inside.begin() != "..") return;
-  throw Error(ErrorCode::kUnsafe, {folder.string(), {}, {}},
-              "this folder is a link that leads out of the store; nothing is written there");
 }
 
 void WriteText(const fs::path& path, const std::string& text, bool force) {
@@ -217,13 +218,20 @@ void WriteText(const fs::path& path, const std::string& text, bool force) {
   file.Commit();
 }
 
-// Whether the blob is there and right.
-bool HasBlob(const ImportedLayer& layer, const fs::path& blob, bool force) {
+// Whether the blob is the source under another name.
+bool IsLinked(const ImportedLayer& layer, const fs::path& blob) {
+  std::error_code ignored;
+  return !layer.source.empty() && layer.source != blob &&
+         fs::equivalent(layer.source, blob, ignored);
+}
+
+// Whether the blob is there, right, and with `options.copy` a file of its own.
+bool HasBlob(const ImportedLayer& layer, const fs::path& blob, const PlaceOptions& options) {
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(blob, ignored))) return false;
-  if (!layer.source.empty() && fs::equivalent(layer.source, blob, ignored)) return true;
+  if (IsLinked(layer, blob)) return !options.copy;
   if (HashFile(blob) == layer.sha256) return true;
-  if (force) return false;
+  if (options.force) return false;
   throw Error(ErrorCode::kMismatch, {blob.string(), {}, {}},
               "the store has a damaged blob of this name; --force replaces it");
 }
@@ -236,15 +244,16 @@ bool IsReadableByAll(const fs::path& path) {
 
 void WriteBlob(const fs::path& store, const PlaceOptions& options, ImportedLayer& layer) {
   const fs::path blob = store / "blobs" / ("sha256-" + layer.sha256);
-  if (HasBlob(layer, blob, options.force)) return;
+  const bool copy = options.copy || (!layer.source.empty() && !IsReadableByAll(layer.source));
+  if (HasBlob(layer, blob, {.copy = copy, .force = options.force})) return;
   if (layer.source.empty()) {
     WriteText(blob, layer.text, options.force);
     layer.placement = Placement::kCopy;
     return;
   }
-  const bool copy = options.copy || !IsReadableByAll(layer.source);
-  layer.placement =
-      PlaceFile(layer.source, blob, layer.sha256, {.copy = copy, .force = options.force});
+  // A link that is there already has the right content: the copy takes its place.
+  const bool force = options.force || IsLinked(layer, blob);
+  layer.placement = PlaceFile(layer.source, blob, layer.sha256, {.copy = copy, .force = force});
 }
 
 }  // namespace

@@ -105,7 +105,7 @@ Placement PlaceFile(const fs::path& source, const fs::path& destination, std::st
     throw Error(ErrorCode::kExists, {destination.string(), {}, {}},
                 "the output exists; choose another name or give --force");
   }
-  if (fs::equivalent(source, destination, ignored)) {
+  if (!options.copy && fs::equivalent(source, destination, ignored)) {
     RequireDigest(HashFile(source), sha256, source);
     return Placement::kHardLink;  // this very file is there already
   }

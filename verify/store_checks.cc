@@ -7,9 +7,7 @@
 #include <utility>
 
 #include "formats/address.h"
-#include "formats/core/byte_reader.h"
 #include "formats/core/file.h"
-#include "formats/gguf/gguf_header.h"
 #include "formats/gguf/gguf_split.h"
 #include "verify/structure.h"
 
@@ -67,7 +65,8 @@ void AddListsBeside(const fs::path& path, CheckList& list) {
   FileCheck& wanted = list.Add(path);
   for (const auto& [canonical, check] : beside.files()) {
     std::error_code ignored;
-    if (canonical == fs::weakly_canonical(path, ignored)) wanted.digests = check.digests;
+    if (canonical != fs::weakly_canonical(path, ignored)) continue;
+    for (const ExpectedDigest& digest : check.digests) wanted.Expect(digest);
   }
 }
 
@@ -81,6 +80,30 @@ std::optional<fs::path> SnapshotAround(const fs::path& path) {
     }
   }
   return std::nullopt;
+}
+
+// A file in a hub's cache, by its own path or as what a link leads to: whether it may be opened.
+// Absent for a file that is in none.
+std::optional<bool> CheckFileOfHub(const fs::path& path, const CheckOptions& options,
+                                   CheckList& list) {
+  std::error_code ignored;
+  for (const fs::path& at :
+       {fs::absolute(path).lexically_normal(), fs::weakly_canonical(path, ignored)}) {
+    if (const auto repository = HubRepositoryAround(at)) {
+      return CheckHubFile(*repository, at, options, list);
+    }
+  }
+  return std::nullopt;
+}
+
+// Whether a file of a hub's cache is a model's. Blobs have no ending to tell.
+bool HoldsWeights(const fs::path& path) {
+  if (IsWeightFileName(path)) return true;
+  const File file = File::Open(path);
+  std::string head(std::min<uint64_t>(file.size(), 9), '\0');
+  file.ReadAt(0, {reinterpret_cast<uint8_t*>(head.data()), head.size()});
+  const bool is_safetensors = head.size() == 9 && head[8] == '{' && head[7] == '\0';
+  return head.starts_with("GGUF") || head.starts_with("PK") || is_safetensors;
 }
 
 void CheckFile(const fs::path& path, const CheckOptions& options, CheckList& list) {
@@ -102,7 +125,15 @@ void CheckFile(const fs::path& path, const CheckOptions& options, CheckList& lis
   }
   list.Add(path);
   AddListsBeside(path, list);
-  if (!ReportNotWeights(path, false, list)) CheckModel(path, options.open, list);
+  if (CheckLfsPointer(path, options, list)) return;
+  const auto is_usable = CheckFileOfHub(path, options, list);
+  if (is_usable && (!*is_usable || !HoldsWeights(path))) return;
+  if (ReportNotWeights(path, false, list)) return;
+  if (IsWeightFileName(path)) {
+    CheckModel(path, options.open, list);
+  } else {
+    CheckNamelessModel(path, options.open, list);
+  }
 }
 
 // Whether a file by this name says that its folder is one model.
@@ -124,14 +155,12 @@ bool RequireFile(const fs::path& path, CheckList& list) {
 bool CheckWeightFile(const fs::path& path, bool is_shard, const CheckOptions& options,
                      CheckList& list) {
   try {
-    if (ReportNotWeights(path, false, list)) return false;
+    if (CheckLfsPointer(path, options, list) || ReportNotWeights(path, false, list)) return false;
     if (path.extension() == ".safetensors") return CheckSafetensors(path, list);
     // Others may be anything (training_args.bin); the folder's reader knows which count.
     if (path.extension() != ".gguf") return true;
     if (!is_shard) return CheckModel(path, options.open, list);
-    const File file = File::Open(path);
-    ByteReader reader(file);
-    formats::gguf::ParseHeader(reader);
+    IsGgufShard(path);
     return true;
   } catch (const Error& error) {
     list.Report(error, path);
@@ -193,13 +222,18 @@ bool IsFile(const fs::path& path) {
 void CheckModelFiles(const fs::path& folder, const std::vector<fs::path>& paths, bool whole,
                      const CheckOptions& options, CheckList& list) {
   bool is_model = false;
+  bool has_weights = false;
   bool broken = false;
+  bool only_gguf = true;  // each of which is a model by itself or one of a set
   std::map<std::string, std::pair<fs::path, bool>> sets;  // a shard, and whether all are readable
   for (const fs::path& path : paths) {
     const std::string name = path.filename().string();
     is_model |= SaysModel(name);
+    only_gguf &= !name.ends_with(".index.json");
     if (name.starts_with('.') || !IsWeightFileName(path) || !RequireFile(path, list)) continue;
     list.Add(path);
+    only_gguf &= path.extension() == ".gguf";
+    has_weights = true;
     const auto shard = formats::gguf::ParseShardName(name);
     const bool readable = CheckWeightFile(path, shard.has_value(), options, list);
     broken |= !readable;
@@ -211,7 +245,8 @@ void CheckModelFiles(const fs::path& folder, const std::vector<fs::path>& paths,
   for (const auto& [set, shard] : sets) {
     if (shard.second) broken |= !CheckModel(shard.first, options.open, list);
   }
-  if (whole && is_model && !broken) CheckModel(folder, options.open, list);
+  if (whole && is_model && !broken && !(has_weights && only_gguf))
+    CheckModel(folder, options.open, list);
 }
 
 void CheckAddress(const std::string& address, const CheckOptions& options, CheckList& list) {

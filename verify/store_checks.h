@@ -12,6 +12,7 @@
 #define QUERN_VERIFY_STORE_CHECKS_H_
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,12 +51,25 @@ void CheckHubRepository(const std::filesystem::path& folder, const CheckOptions&
 void CheckHubSnapshot(const std::filesystem::path& snapshot, const CheckOptions& options,
                       CheckList& list);
 
+// The repository that a file lies in, by its absolute path.
+std::optional<std::filesystem::path> HubRepositoryAround(const std::filesystem::path& path);
+// A blob, or a file of a snapshot with its blob. Whether it may be opened.
+bool CheckHubFile(const std::filesystem::path& repository, const std::filesystem::path& path,
+                  const CheckOptions& options, CheckList& list);
+
 bool IsGitClone(const std::filesystem::path& folder);
 void CheckGitClone(const std::filesystem::path& folder, const CheckOptions& options,
                    CheckList& list);
 
+// Whether `path` is a git-LFS pointer; it, and the object that it points to, in the clone, worktree
+// or submodule around it.
+bool CheckLfsPointer(const std::filesystem::path& path, const CheckOptions& options,
+                     CheckList& list);
+
 bool IsChecksumList(const std::filesystem::path& path);
-void CheckChecksumList(const std::filesystem::path& path, CheckList& list);
+// Files outside of `root`, if it is not empty, are problems: links may lead there.
+void CheckChecksumList(const std::filesystem::path& path, CheckList& list,
+                       const std::filesystem::path& root = {});
 
 // The model files among the files of one folder: each by itself, then, with `whole`, all of the
 // folder as one model, if it says that it is one and no file was refused.

@@ -133,6 +133,20 @@ void Report(const Error& error, const fs::path& path, CheckList& list) {
   }
 }
 
+// Checks what `open` gives. Whether it could be opened.
+template <typename Open>
+bool CheckOpened(const fs::path& path, CheckList& list, const Open& open) {
+  try {
+    std::shared_ptr<const ModelSource> source = open();
+    if (source->format() == "gguf") CheckGgufKeys(*source, list);
+    AddFiles(std::move(source), list);
+    return true;
+  } catch (const Error& error) {
+    Report(error, path, list);
+  }
+  return false;
+}
+
 // A single source of a folder is a file that it holds.
 fs::path NamedFile(const ModelSource& source) {
   return source.files().empty() ? source.path() : fs::path(source.files().front().path());
@@ -195,15 +209,31 @@ bool CheckSafetensors(const fs::path& path, CheckList& list) {
 }
 
 bool CheckModel(const fs::path& path, const formats::OpenOptions& options, CheckList& list) {
+  return CheckOpened(path, list, [&] { return formats::OpenModel(path, options); });
+}
+
+bool CheckGgufSet(const fs::path& named, const std::vector<formats::gguf::Part>& parts,
+                  CheckList& list) {
+  return CheckOpened(named, list,
+                     [&] { return std::make_unique<formats::gguf::GgufSource>(named, parts); });
+}
+
+bool CheckNamelessModel(const fs::path& path, const formats::OpenOptions& options,
+                        CheckList& list) {
   try {
-    std::shared_ptr<const ModelSource> source = formats::OpenModel(path, options);
-    if (source->format() == "gguf") CheckGgufKeys(*source, list);
-    AddFiles(std::move(source), list);
-    return true;
+    if (Head(path).starts_with("GGUF") && IsGgufShard(path)) return true;
   } catch (const Error& error) {
     Report(error, path, list);
+    return false;
   }
-  return false;
+  return CheckModel(path, options, list);
+}
+
+bool IsGgufShard(const fs::path& path) {
+  const File file = File::Open(path);
+  ByteReader reader(file);
+  const auto header = formats::gguf::ParseHeader(reader);
+  return formats::gguf::ReadSplitKeys(header.metadata, path.string()).has_value();
 }
 
 }  // namespace quern::verify

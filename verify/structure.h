@@ -11,8 +11,10 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "formats/core/model.h"
+#include "formats/gguf/gguf_reader.h"
 #include "formats/reader.h"
 #include "verify/check_list.h"
 
@@ -30,6 +32,19 @@ bool ReportNotWeights(const std::filesystem::path& path, bool allow_pointer, Che
 // whether it could be opened.
 bool CheckModel(const std::filesystem::path& path, const formats::OpenOptions& options,
                 CheckList& list);
+
+// A split GGUF of which every part is named, as CheckModel() checks a model.
+bool CheckGgufSet(const std::filesystem::path& named, const std::vector<formats::gguf::Part>& parts,
+                  CheckList& list);
+
+// Whether a GGUF is one of several that make a model; of such a one, only its header says something
+// by itself. Throws what reading the header throws.
+bool IsGgufShard(const std::filesystem::path& path);
+
+// A model in a file whose name says nothing, a blob: a GGUF that is a shard (its set cannot be
+// found) by its header, everything else as CheckModel() does.
+bool CheckNamelessModel(const std::filesystem::path& path, const formats::OpenOptions& options,
+                        CheckList& list);
 
 // One .safetensors file by itself, without the config beside it.
 bool CheckSafetensors(const std::filesystem::path& path, CheckList& list);

@@ -10,6 +10,7 @@ namespace quern::formats::git {
 namespace {
 
 constexpr uint64_t kFixedBytes = 62;
+constexpr uint64_t kExtensionBytes = 8, kChecksumBytes = 20;
 constexpr uint64_t kMaxNameBytes = 4096;
 constexpr uint64_t kMaxNamesBytes = uint64_t{256} << 20;
 constexpr uint16_t kExtended = 0x4000, kStage = 0x3000;
@@ -62,6 +63,7 @@ IndexEntry ReadEntry(ByteReader& reader, uint32_t version, const std::string& be
   entry.sha1 = fmt::format("{:02x}", fmt::join(sha1, ""));
   const auto flags = reader.Read<uint16_t>("flags");
   const auto more = (flags & kExtended) != 0 ? reader.Read<uint16_t>("flags") : uint16_t{0};
+  entry.skip_worktree = (more & kSkipWorktree) != 0;
   entry.in_work_tree = (flags & kStage) == 0 && (more & (kSkipWorktree | kIntentToAdd)) == 0;
   if (version == 4) {
     const uint64_t cut = ReadOffset(reader);
@@ -73,13 +75,27 @@ IndexEntry ReadEntry(ByteReader& reader, uint32_t version, const std::string& be
     entry.path = ReadName(reader);
     while ((reader.offset() - begin) % 8 != 0) reader.Skip(1, "padding");
   }
+  return entry;
+}
+
+void RequireSafe(const IndexEntry& entry, const ByteReader& reader) {
   std::string_view name = entry.path;
   if (entry.IsFolder() && name.ends_with('/')) name.remove_suffix(1);  // of a sparse index
-  if (!IsSafe(name)) {
-    throw reader.Fail(ErrorCode::kUnsafe, "name",
-                      fmt::format("\"{}\" leaves the work tree", Printable(entry.path)));
+  if (IsSafe(name)) return;
+  throw reader.Fail(ErrorCode::kUnsafe, "name",
+                    fmt::format("\"{}\" leaves the work tree", Printable(entry.path)));
+}
+
+void RefuseSplitIndex(ByteReader& reader) {
+  while (reader.remaining() >= kExtensionBytes + kChecksumBytes) {
+    if (reader.ReadString(4, "extension") == "link") {
+      throw reader.Fail(ErrorCode::kUnsupported, "extension",
+                        "this is a split index; `git update-index --no-split-index` joins it");
+    }
+    const auto bytes = reader.Read<uint32_t>("extension");
+    if (bytes > reader.remaining()) return;  // no entry is in what follows
+    reader.Skip(bytes, "extension");
   }
-  return entry;
 }
 
 }  // namespace
@@ -108,6 +124,8 @@ std::vector<IndexEntry> ParseIndex(ByteReader& reader) {
     }
     entries.push_back(std::move(entry));
   }
+  RefuseSplitIndex(reader);  // first: entries that replace others have no names in one
+  for (const IndexEntry& entry : entries) RequireSafe(entry, reader);
   return entries;
 }
 

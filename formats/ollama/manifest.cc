@@ -94,6 +94,7 @@ Manifest ParseManifest(const Fields& fields) {
   }
   manifest.config = ParseLayer(fields.Object("config"));
   std::map<std::string, uint64_t> sizes = {{manifest.config.digest, manifest.config.size}};
+  if (!fields.Find("layers")) return manifest;  // of a model that runs elsewhere
   for (const Fields& layer : fields.List("layers")) {
     manifest.layers.push_back(ParseLayer(layer));
     const auto [known, added] =

@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include "tests/formats/git/git_index_testing.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/ollama_store.h"
 #include "tests/verify/verify_testing.h"
@@ -144,6 +145,66 @@ TEST(GitChecks, FindAPointerInPlaceOfWeightsInAnyFolder) {
   folder.Write("model.gguf", "version https://git-lfs.github.com/spec/v1\noid sha256:...\n");
   EXPECT_THAT(Problems(folder.path()), ElementsAre("lfs_pointer model.gguf"));
   EXPECT_THAT(Problems(folder.path() / "model.gguf"), ElementsAre("lfs_pointer model.gguf"));
+}
+
+// A pointer at `path` whose object is below `objects`; the object.
+fs::path WritePointer(const fs::path& path, const fs::path& objects, uint32_t seed) {
+  const std::string weights = quern::testing::SmallGguf(seed);
+  const std::string oid = quern::testing::Sha256Hex(weights);
+  const fs::path object = objects / oid.substr(0, 2) / oid.substr(2, 2) / oid;
+  WriteAll(object, weights);
+  WriteAll(path, "version https://git-lfs.github.com/spec/v1\noid sha256:" + oid + "\nsize " +
+                     std::to_string(weights.size()) + "\n");
+  return object;
+}
+
+TEST(GitChecks, FindTheObjectsOfWorktreesSubmodulesAndSingleFiles) {
+  const TempFolder folder;
+  const fs::path clone = folder.path() / "clone", worktree = folder.path() / "worktree";
+  WriteAll(clone / ".git/worktrees/w/commondir", "../..\n");
+  WriteAll(worktree / ".git", "gitdir: ../clone/.git/worktrees/w\n");
+  WriteAll(clone / "sub/.git", "gitdir: ../.git/modules/sub\n");
+  const fs::path object = WritePointer(worktree / "model.gguf", clone / ".git/lfs/objects", 1);
+  WritePointer(clone / "sub/model.gguf", clone / ".git/modules/sub/lfs/objects", 2);
+  WritePointer(clone / "model.gguf", clone / ".git/lfs/objects", 3);
+  for (const fs::path& path : {worktree, worktree / "model.gguf", clone, clone / "sub",
+                               clone / "sub/model.gguf", clone / "model.gguf"}) {
+    EXPECT_THAT(Problems(path), IsEmpty()) << path;
+  }
+  FlipBit(object, 5);
+  EXPECT_THAT(Problems(worktree), ElementsAre("checksum " + object.filename().string()));
+  fs::remove(object);
+  EXPECT_THAT(Problems(worktree), ElementsAre("lfs_pointer model.gguf"));
+}
+
+TEST(GitChecks, FollowNoListOutOfTheClone) {
+  const TempFolder folder;
+  const fs::path clone = folder.path() / "clone";
+  fs::create_directories(clone / ".git");
+  fs::create_symlink(folder.Write("secret", "s"), clone / "link");
+  WriteAll(clone / "SHA256SUMS", std::string(64, '0') + "  link\n");
+  EXPECT_THAT(Problems(clone), ElementsAre("unsafe link"));
+}
+
+TEST(GitChecks, KnowASparseCheckout) {
+  const TempFolder folder;
+  const std::string shard = "model-00001-of-00001.safetensors";
+  folder.Write("config.json",
+               "{\"model_type\":\"llama\",\"architectures\":[\"LlamaForCausalLM\"]}");
+  folder.Write("model.safetensors.index.json", "{\"weight_map\":{\"a\":\"" + shard + "\"}}");
+  fs::create_directories(folder.path() / ".git");
+  EXPECT_THAT(Problems(folder.path()), ::testing::Not(IsEmpty()));
+  folder.Write(".git/index", quern::testing::IndexBytes(3, 1).Entry(shard, 0x4000, 0x4000).bytes());
+  EXPECT_THAT(Problems(folder.path()), IsEmpty());
+}
+
+TEST(GitChecks, SayThatASplitIndexWasNotRead) {
+  const TempFolder folder;
+  fs::create_directories(folder.path() / ".git");
+  folder.Write(".git/index", quern::testing::SplitIndexBytes());
+  const CheckList list = Checked(folder.path());
+  EXPECT_THAT(ProblemsOf(list), IsEmpty());
+  EXPECT_THAT(list.notes(), ElementsAre(::testing::HasSubstr("split index")));
 }
 
 }  // namespace

@@ -119,5 +119,47 @@ TEST_F(HubChecks, FindTheCacheByItsAddress) {
   ::unsetenv("HF_HUB_CACHE");
 }
 
+TEST_F(HubChecks, FindABlobThatIsALinkToAnother) {
+  AddFile("a.txt", "a");
+  AddFile("b.txt", "b");
+  const fs::path blob = BlobOf("a.txt");
+  fs::remove(blob);
+  fs::create_symlink(BlobOf("b.txt").filename(), blob);
+  EXPECT_THAT(Problems(repository_), ElementsAre(Named("checksum", blob)));
+  EXPECT_THAT(Problems(snapshot_), ElementsAre(Named("checksum", blob)));
+}
+
+TEST_F(HubChecks, CompareAFileThatIsNamedAlone) {
+  const fs::path snapshot_file = snapshot_ / "model-00001-of-00002.safetensors";
+  const fs::path blob = fs::canonical(snapshot_file);
+  const fs::path link = folder_.path() / "mine.safetensors";
+  fs::create_symlink(snapshot_file, link);
+  for (const fs::path& path : {snapshot_file, blob, link, snapshot_ / "config.json"}) {
+    EXPECT_THAT(Problems(path), IsEmpty()) << path;
+  }
+  FlipBit(blob, 100);
+  for (const fs::path& path : {snapshot_file, blob, link}) {
+    EXPECT_THAT(Problems(path), ElementsAre(Named("checksum", path)));
+  }
+  Replace(snapshot_ / "config.json", " ", "\n");
+  EXPECT_THAT(Problems(snapshot_ / "config.json"), ElementsAre("checksum config.json"));
+}
+
+TEST_F(HubChecks, OutliveFoldersThatAreLinksToThemselves) {
+  for (const char* name : {"snapshots", "blobs"}) {
+    const fs::path repository = folder_.path() / "hub" / ("models--loop--" + std::string(name));
+    fs::create_directories(repository / (name == std::string("blobs") ? "snapshots" : "blobs"));
+    fs::create_directory_symlink(name, repository / name);
+    EXPECT_THAT(Problems(repository), ElementsAre("dangling " + std::string(name)));
+  }
+}
+
+TEST_F(HubChecks, KnowACommitOfWhichOnlyAbsentFilesWereAskedFor) {
+  const std::string commit(40, 'e');
+  WriteAll(repository_ / "refs" / "pr" / "1", commit);
+  WriteAll(repository_ / ".no_exist" / commit / "absent.json", "");
+  EXPECT_THAT(Problems(repository_), IsEmpty());
+}
+
 }  // namespace
 }  // namespace quern::verify

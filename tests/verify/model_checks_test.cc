@@ -271,5 +271,30 @@ TEST(Duplicates, KeepTheReportTheSameForAnyNumberOfThreads) {
   }
 }
 
+TEST_F(SplitSet, PassesInAnOllamaStore) {
+  const quern::testing::OllamaStore store(folder_.path() / "models");
+  const auto layer = [&](uint32_t no) {
+    return quern::testing::OllamaLayer{"model", ReadAll(folder_.path() / Name(no)), "", ""};
+  };
+  const fs::path manifest =
+      store.AddModel("registry.ollama.ai/library/split/all", {layer(2), layer(0), layer(1)});
+  EXPECT_THAT(Problems(store.root()), IsEmpty());
+  EXPECT_THAT(Problems(manifest), IsEmpty());
+  const fs::path blob = store.BlobPath(quern::testing::Sha256Hex(layer(1).content));
+  EXPECT_THAT(Problems(blob), IsEmpty());
+  store.AddModel("registry.ollama.ai/library/split/few", {layer(0), layer(1)});
+  EXPECT_THAT(Problems(store.root()), Contains(HasSubstr("missing")));
+}
+
+TEST(ModelChecks, TakeSeveralGgufsBesideAConfigOneByOne) {
+  const TempFolder folder;
+  folder.Write("config.json", "{\"model_type\":\"llama\"}");
+  folder.Write("a.gguf", SmallGguf(1));
+  folder.Write("b.gguf", SmallGguf(2));
+  EXPECT_THAT(Problems(folder.path()), IsEmpty());
+  FlipBit(folder.path() / "a.gguf", SmallGguf(1).size() - 1);
+  EXPECT_THAT(Problems(folder.path()), Contains(HasSubstr("a.gguf")));
+}
+
 }  // namespace
 }  // namespace quern::verify

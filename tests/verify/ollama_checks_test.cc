@@ -177,5 +177,23 @@ TEST_F(OllamaChecks, CheckOneBlobByItsName) {
   EXPECT_THAT(Problems(blob_), ElementsAre(Blob("checksum")));
 }
 
+TEST_F(OllamaChecks, FindABlobThatIsALinkToAnother) {
+  const std::string other = quern::testing::Sha256Hex(weights_[1]);
+  fs::remove(store_.BlobPath(other));
+  fs::create_symlink(blob_, store_.BlobPath(other));
+  const CheckList list = Checked(store_.root());
+  ASSERT_THAT(ProblemsOf(list), ElementsAre(Blob("checksum")));
+  EXPECT_THAT(list.problems()[0].detail, HasSubstr("the link sha256-" + other));
+}
+
+TEST_F(OllamaChecks, FindWhatAnImportLeftThatDidNotFinish) {
+  WriteAll(blob_.string() + ".partial", "half");
+  WriteAll(blob_.string() + ".17.partial", "half");
+  WriteAll(manifests_[0].string() + ".partial", "{");
+  EXPECT_THAT(Problems(store_.root()),
+              UnorderedElementsAre(Blob("incomplete") + ".partial",
+                                   Blob("incomplete") + ".17.partial", "incomplete 1.partial"));
+}
+
 }  // namespace
 }  // namespace quern::verify

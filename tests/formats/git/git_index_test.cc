@@ -69,5 +69,13 @@ TEST(GitIndex, RejectsWhatIsNoIndex) {
   }
 }
 
+TEST(GitIndex, RefusesASplitIndexAndKnowsSparseEntries) {
+  EXPECT_QUERN_ERROR(Parse(quern::testing::SplitIndexBytes()), ErrorCode::kUnsupported);
+  const auto entries =
+      Parse(IndexBytes(3, 2).Entry("a", 0x4000, 0x4000).Entry("b", 0x4000, 0x2000).bytes());
+  EXPECT_TRUE(entries[0].skip_worktree);
+  EXPECT_FALSE(entries[1].skip_worktree);
+}
+
 }  // namespace
 }  // namespace quern::formats::git

@@ -44,6 +44,12 @@ class IndexBytes {
   std::string bytes_;
 };
 
+// An index that replaces an entry of another one: without a name, and with the extension "link".
+inline std::string SplitIndexBytes() {
+  return IndexBytes(2, 1).Entry("").bytes() + std::string("TREE\0\0\0\1xlink\0\0\0\2yz", 19) +
+         std::string(20, '\0');
+}
+
 }  // namespace quern::testing
 
 #endif  // QUERN_TESTS_FORMATS_GIT_GIT_INDEX_TESTING_H_

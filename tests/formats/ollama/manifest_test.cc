@@ -134,5 +134,15 @@ TEST(OllamaManifest, ErrorsNameTheField) {
   EXPECT_EQ(error.where().subject, "layers[1].mediaType");
 }
 
+TEST(OllamaManifest, MayHaveNoLayers) {
+  const std::string whole = ManifestJson("");
+  for (const std::string with : {",\"layers\":null}", "}"}) {
+    const auto manifests = ParseManifests(whole.substr(0, whole.find(",\"layers\"")) + with, "m");
+    ASSERT_THAT(manifests, SizeIs(1));
+    EXPECT_THAT(manifests[0].layers, SizeIs(0));
+    EXPECT_EQ(manifests[0].config.digest, std::string(64, 'c'));
+  }
+}
+
 }  // namespace
 }  // namespace quern::formats::ollama
