@@ -95,7 +95,11 @@ void PrintJson(const Json& json) {
 }
 
 void Say(const CommonOptions& common, const std::string& line) {
-  if (!common.quiet) fmt::print(stderr, "{}\n", line);
+  if (!common.quiet) WriteToStderr(line + "\n");
+}
+
+void WriteToStderr(std::string_view text) {
+  [[maybe_unused]] const size_t written = std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
 }  // namespace quern::cli

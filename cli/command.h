@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "formats/core/json.h"
 #include "formats/reader.h"
@@ -72,6 +73,9 @@ std::string HumanBytes(uint64_t bytes);
 
 void PrintJson(const Json& json);                                // stdout
 void Say(const CommonOptions& common, const std::string& line);  // stderr unless --quiet
+
+// What is said to the human must not end a run: a failed write is ignored. fmt::print throws.
+void WriteToStderr(std::string_view text);
 
 }  // namespace quern::cli
 

@@ -164,13 +164,14 @@ void CheckThresholds(const Arguments& arguments, const verify::DriftResult& resu
                               "an importance matrix",
                               value, relation, limit));
     };
-    if (arguments.max_kld >= 0 && drift.kld.mean.value > arguments.max_kld) {
+    // Written so that NaN crosses every limit.
+    if (arguments.max_kld >= 0 && !(drift.kld.mean.value <= arguments.max_kld)) {
       fail("mean KLD", drift.kld.mean.value, "above", arguments.max_kld);
     }
-    if (arguments.max_ppl_ratio >= 0 && drift.ratio.value > arguments.max_ppl_ratio) {
+    if (arguments.max_ppl_ratio >= 0 && !(drift.ratio.value <= arguments.max_ppl_ratio)) {
       fail("perplexity ratio", drift.ratio.value, "above", arguments.max_ppl_ratio);
     }
-    if (min_top1 >= 0 && drift.top1_agreement.value < min_top1) {
+    if (min_top1 >= 0 && !(drift.top1_agreement.value >= min_top1)) {
       fail("top-1 agreement", drift.top1_agreement.value, "below", min_top1);
     }
   }

@@ -110,7 +110,7 @@ void Write(const ModelSource& source, const HuggingFaceExport& result, const Job
                                      .memory = common.memory,
                                      .output = {.force = common.force, .resume = common.resume}};
   options.progress = [&](const converters::Progress& progress) {
-    ThrowIfInterrupted(common.resume);
+    ThrowIfInterrupted(common.resume ? Leaves::kPartial : Leaves::kNothing);
     line.Update(progress);
   };
   options.note = [&](const std::string& note) { Say(common, "note: " + note); };

@@ -53,8 +53,10 @@ std::string ReadPrompt(const Arguments& arguments) {
 
 // Shows text at once.
 void Print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
+  if (written == text.size() && std::fflush(stdout) == 0) return;
+  throw Error(ErrorCode::kIo, {{}, {}, "standard output"},
+              "cannot be written; the text is incomplete");
 }
 
 void Explain(const CommonOptions& common, const verify::GenerationResult& result, size_t prompt) {
@@ -118,7 +120,7 @@ int Generate(const Arguments& arguments, const CommonOptions& common) {
           },
       .progress =
           [&](double done) {
-            ThrowIfInterrupted();
+            ThrowIfInterrupted(Leaves::kText);
             if (!begun) line.Update(done);
           }};
   const verify::GenerationResult result = verify::Generate(model, ids, options);

@@ -30,6 +30,7 @@ struct Arguments {
   bool process_output = false;
   EvaluationArguments evaluation;
   const CLI::Option* context = nullptr;
+  std::vector<const CLI::Option*> of_text;  // that mean something only where a text is read
 
   bool collects() const { return !evaluation.text.empty() || !evaluation.token_ids.empty(); }
 };
@@ -48,6 +49,11 @@ void CheckArguments(const Arguments& arguments, const CommonOptions& common) {
     throw Error(ErrorCode::kUsage, {{}, {}, "--file"},
                 "there is nothing to make an importance matrix of; give MODEL and -f TEXT, or "
                 "files to merge with --in-file");
+  }
+  for (const CLI::Option* option : arguments.of_text) {
+    if (arguments.collects() || option->count() == 0) continue;
+    throw Error(ErrorCode::kUsage, {{}, {}, option->get_name()},
+                "says how a text is read, and there is none; give -f TEXT or leave it out");
   }
   if (arguments.collects() && arguments.model.empty()) {
     throw Error(ErrorCode::kUsage, {{}, {}, "MODEL"}, "which model shall read the text? Name it");
@@ -111,6 +117,7 @@ Collected Collect(const Arguments& arguments, const CommonOptions& common,
                   const verify::ReferenceModel& model, ImatrixSums& sums) {
   const EvaluationArguments& evaluation = arguments.evaluation;
   EvaluationText text = ReadText(evaluation, model);
+  verify::CheckTokens(text.tokens, model);  // before positions are counted from another place
   SkipChunks(arguments, text);
   ProgressLine line(common);
   const verify::ImatrixOptions options = {
@@ -215,12 +222,16 @@ void AddImatrix(CLI::App& app, Program& program) {
   command->add_option("MODEL", arguments->model, "Folder or file; not needed to merge");
   AddEvaluationOptions(*command, arguments->evaluation);
   arguments->context = command->get_option("--ctx");
-  command->add_flag("--parse-special", arguments->evaluation.parse_special,
-                    "Control tokens in the text are those tokens, not text");
-  command->add_option("--chunk,--from-chunk", arguments->skipped_chunks,
-                      "Windows to skip at the beginning of the text");
-  command->add_flag("--process-output", arguments->process_output,
-                    "Collect for output.weight too (token_embd.weight where that is both)");
+  arguments->of_text = {
+      command->get_option("--chunks"),
+      command
+          ->add_flag("--parse-special", arguments->evaluation.parse_special,
+                     "Control tokens in the text are those tokens, not text")
+          ->excludes(command->get_option("--token-ids")),
+      command->add_option("--chunk,--from-chunk", arguments->skipped_chunks,
+                          "Windows to skip at the beginning of the text"),
+      command->add_flag("--process-output", arguments->process_output,
+                        "Collect for output.weight too (token_embd.weight where that is both)")};
   command
       ->add_option("--in-file", arguments->in_files,
                    "Earlier importance matrix to add, of either form; repeatable")

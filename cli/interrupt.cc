@@ -15,6 +15,18 @@ void OnSignal(int number) {
   std::signal(number, SIG_DFL);
 }
 
+const char* Message(Leaves leaves) {
+  switch (leaves) {
+    case Leaves::kNothing:
+      return "interrupted; no output was left behind";
+    case Leaves::kPartial:
+      return "interrupted; the same command goes on from here";
+    case Leaves::kText:
+      return "interrupted; the text is incomplete";
+  }
+  return "";
+}
+
 }  // namespace
 
 void CatchInterrupts() {
@@ -24,11 +36,8 @@ void CatchInterrupts() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-void ThrowIfInterrupted(bool leaves_partial) {
-  if (!g_interrupted) return;
-  throw Error(ErrorCode::kIo, {},
-              leaves_partial ? "interrupted; the same command goes on from here"
-                             : "interrupted; no output was left behind");
+void ThrowIfInterrupted(Leaves leaves) {
+  if (g_interrupted) throw Error(ErrorCode::kIo, {}, Message(leaves));
 }
 
 }  // namespace quern::cli

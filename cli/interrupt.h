@@ -7,9 +7,12 @@ namespace quern::cli {
 
 void CatchInterrupts();
 
-// Throws kIo after a signal has come, saying what becomes of the output: `leaves_partial` for runs
-// that keep it for --resume.
-void ThrowIfInterrupted(bool leaves_partial = false);
+// What an interrupted run leaves: kPartial for runs that keep their output for --resume, kText for
+// those that print while they work.
+enum class Leaves { kNothing, kPartial, kText };
+
+// Throws kIo after a signal has come, saying what becomes of the output.
+void ThrowIfInterrupted(Leaves leaves = Leaves::kNothing);
 
 }  // namespace quern::cli
 

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <new>
+#include <system_error>
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -14,19 +15,30 @@ namespace {
 constexpr int kExitUsage = 2;
 constexpr int kExitIo = 4;
 
+// An earlier write may have failed too: the stream remembers it.
+int CheckOutput(int code) {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+  quern::cli::WriteToStderr(
+      "quern: standard output: cannot take all that was printed; free space there and run it "
+      "again\n");
+  return kExitIo;
+}
+
 int RunProgram(quern::cli::Program& program) {
+  using quern::cli::WriteToStderr;
   try {
-    const int code = program.run();
-    if (std::fflush(stdout) != 0) {
-      fmt::print(stderr, "quern: cannot write to standard output\n");
-      return kExitIo;
-    }
-    return code;
+    return CheckOutput(program.run());
   } catch (const quern::Error& error) {
-    fmt::print(stderr, "quern: {}\n", error.what());
+    WriteToStderr(fmt::format("quern: {}\n", error.what()));
     return quern::ExitCode(error.code());
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "quern: out of memory; try --memory with a smaller size\n");
+    WriteToStderr("quern: out of memory; try --memory with a smaller size\n");
+    return kExitIo;
+  } catch (const std::system_error& error) {  // fmt::print throws it for a failed write
+    WriteToStderr(fmt::format("quern: {}\n", error.what()));
+    return kExitIo;
+  } catch (const std::exception& error) {
+    WriteToStderr(fmt::format("quern: unexpected: {}\n", error.what()));
     return kExitIo;
   }
 }
@@ -59,7 +71,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    return app.exit(error) == 0 ? CheckOutput(0) : kExitUsage;
   }
   quern::cli::CatchInterrupts();
   return RunProgram(program);

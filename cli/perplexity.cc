@@ -74,7 +74,7 @@ int Perplexity(const Arguments& arguments, const CommonOptions& common) {
   options.estimate = [&](size_t window, double perplexity) {
     if (!estimates) line.Finish();
     estimates = true;
-    if (!common.quiet) fmt::print(stderr, "[{}]{:.4f},", window + 1, perplexity);
+    if (!common.quiet) WriteToStderr(fmt::format("[{}]{:.4f},", window + 1, perplexity));
   };
   const verify::PerplexityResult result =
       arguments.base.empty() ? verify::MeasurePerplexity(model, text.tokens, options)

@@ -34,10 +34,9 @@ bool ProgressLine::IsDue() {
 
 void ProgressLine::Show(const std::string& line) const {
   if (terminal_) {
-    fmt::print(stderr, "\r\x1b[K{}", line);
-    std::fflush(stderr);
+    WriteToStderr("\r\x1b[K" + line);
   } else {
-    fmt::print(stderr, "{}\n", line);
+    WriteToStderr(line + "\n");
   }
 }
 
@@ -64,7 +63,7 @@ void ProgressLine::UpdateBytes(uint64_t done, uint64_t total) {
 }
 
 void ProgressLine::Finish() {
-  if (!quiet_ && terminal_) fmt::print(stderr, "\r\x1b[K");
+  if (!quiet_ && terminal_) WriteToStderr("\r\x1b[K");
 }
 
 }  // namespace quern::cli

@@ -245,7 +245,7 @@ int WriteModel(const ModelSource& source, OutputModel model, const PlanArguments
                                      .memory = common.memory,
                                      .output = {.force = common.force, .resume = common.resume}};
   options.progress = [&](const converters::Progress& progress) {
-    ThrowIfInterrupted(common.resume);
+    ThrowIfInterrupted(common.resume ? Leaves::kPartial : Leaves::kNothing);
     line.Update(progress);
   };
   options.allow_nonfinite = arguments.allow_nonfinite;

@@ -39,8 +39,9 @@ void CheckVocabulary(const ReferenceModel& reference, const ReferenceModel& cand
 }
 
 // Logits of all models for a slab of the vocabulary at a time, and what KLD needs of them.
+// progress: share done.
 void Compare(std::span<Runner> runners, const Windows& windows, size_t begin, uint64_t rows,
-             int threads) {
+             int threads, const std::function<void(double)>& progress) {
   Runner& reference = runners.front();
   const size_t positions = reference.states.rows();
   for (Runner& runner : runners) {
@@ -51,6 +52,7 @@ void Compare(std::span<Runner> runners, const Windows& windows, size_t begin, ui
   std::vector<double> factors(positions);
   const uint64_t vocabulary = reference.forward->graph().vocabulary;
   for (uint64_t first = 0; first < vocabulary; first += rows) {
+    progress(static_cast<double>(first) / static_cast<double>(vocabulary));
     const uint64_t count = std::min(rows, vocabulary - first);
     reference.forward->Logits(reference.states, first, count, logits.data());
     ParallelRanges(threads, positions, kGrain, [&](size_t from, size_t to) {
@@ -82,7 +84,8 @@ void Score(const Runner& reference, const Runner& candidate, TokenScores& scores
     const double kld = candidate.weighted[i] / p.sum - p.LogSum() + q.LogSum();
     scores.losses.push_back(q.Loss());
     scores.reference_losses.push_back(p.Loss());
-    scores.kld.push_back(std::max(kld, 0.0));
+    // What is not finite stays so, and Summarize refuses it.
+    scores.kld.push_back(kld < 0 && std::isfinite(kld) ? 0 : kld);
     scores.probability.push_back(std::exp(-q.Loss()) - std::exp(-p.Loss()));
     scores.same_top += p.top == q.top;
   }
@@ -108,7 +111,17 @@ double DifferenceError(double a, double b, double covariance) {
 
 }  // namespace
 
-CandidateDrift Summarize(TokenScores scores) {
+void TokenScores::Reserve(size_t tokens) {
+  for (auto* values : {&losses, &reference_losses, &kld, &probability}) values->reserve(tokens);
+}
+
+CandidateDrift Summarize(TokenScores scores, const std::string& candidate) {
+  for (const double kld : scores.kld) {
+    if (std::isfinite(kld)) continue;
+    throw Error(ErrorCode::kNonFinite, {candidate, {}, "KLD of a token"},
+                "is NaN or infinite; the weights are damaged, or the logits too large for f32 "
+                "arithmetic");
+  }
   CandidateDrift drift;
   const Estimate loss = MomentsOf(scores.losses).Mean();
   const Estimate reference_loss = MomentsOf(scores.reference_losses).Mean();
@@ -211,32 +224,41 @@ DriftResult MeasureDrift(const ReferenceModel& reference,
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   Products products(ThreadCount(options.threads));
-  const Windows windows = CutWindows(tokens, options);
+  const Windows windows = CutWindows(tokens, reference, options);
   std::vector<Runner> runners =
       MakeRunners(reference, candidates, options.context, SlabBytes(MemoryOf(options)), products);
   uint64_t program = ProgramBytes(reference, products.threads());
   for (const ReferenceModel& candidate : candidates) program += MetadataBytes(candidate);
+  const uint64_t scored = windows.count * windows.scored();
+  program += windows.bytes() + candidates.size() * scored * kTokenScoreBytes;
   const Sizes sizes = ChooseSizes(runners, windows, options, program);
   std::optional<LayerComparison> by_layer;
   if (options.by_layer) by_layer = CompareLayers(runners);
 
   DriftResult result{.windows = windows.count};
   std::vector<TokenScores> scores(candidates.size());
+  for (TokenScores& of_candidate : scores) of_candidate.Reserve(scored);
   Moments losses;
   for (size_t begin = 0; begin < windows.count; begin += sizes.windows_per_batch) {
     const size_t end = std::min(begin + sizes.windows_per_batch, windows.count);
-    RunModels(runners, windows.Slice(begin, end), by_layer, [&](double part) {
+    // Logits count as one more layer. `part`: of this batch, in layers.
+    const double layers = static_cast<double>(runners[0].forward->graph().layers);
+    const auto progress = [&](double part) {
       if (!options.progress) return;
-      options.progress((static_cast<double>(begin) + part * static_cast<double>(end - begin)) /
-                       static_cast<double>(windows.count));
-    });
-    Compare(runners, windows, begin, sizes.logit_rows, products.threads());
+      const double done = part / (layers + 1) * static_cast<double>(end - begin);
+      options.progress((static_cast<double>(begin) + done) / static_cast<double>(windows.count));
+    };
+    RunModels(runners, windows.Slice(begin, end), by_layer,
+              [&](double share) { progress(layers * share); });
+    Compare(runners, windows, begin, sizes.logit_rows, products.threads(),
+            [&](double share) { progress(layers + share); });
     for (size_t i = 0; i < candidates.size(); ++i) Score(runners[0], runners[i + 1], scores[i]);
     for (const Prediction& prediction : runners[0].predictions) losses.Add(prediction.Loss());
     ++result.batches;
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
-    result.candidates.push_back(Summarize(std::move(scores[i])));
+    result.candidates.push_back(
+        Summarize(std::move(scores[i]), candidates[i].source->path().string()));
     if (by_layer) result.candidates[i].layers = by_layer->drift(i);
   }
   result.reference = Exponential(losses.Mean());

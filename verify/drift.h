@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "verify/evaluation.h"
@@ -40,9 +41,13 @@ struct CandidateDrift {
 struct TokenScores {
   std::vector<double> losses, reference_losses, kld, probability;
   size_t same_top = 0;
-};
 
-CandidateDrift Summarize(TokenScores scores);
+  void Reserve(size_t tokens);
+};
+inline constexpr uint64_t kTokenScoreBytes = 4 * sizeof(double);
+
+// Throws kNonFinite, naming the candidate's file, where a token's divergence is not finite.
+CandidateDrift Summarize(TokenScores scores, const std::string& candidate);
 
 struct DriftResult {
   Estimate reference;  // perplexity

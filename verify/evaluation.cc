@@ -8,6 +8,8 @@
 
 #include "converters/tokenizer/pre_rules.h"
 #include "formats/core/error.h"
+#include "verify/reference/graph.h"
+#include "verify/reference/tensors.h"
 #include "verify/reference/vector_math.h"
 
 namespace quern::verify {
@@ -64,6 +66,32 @@ Windows CutWindows(std::span<const int32_t> tokens, const EvaluationOptions& opt
     windows.tokens[i * context] = *options.bos;
   }
   return windows;
+}
+
+Windows CutWindows(std::span<const int32_t> tokens, const ReferenceModel& model,
+                   const EvaluationOptions& options) {
+  Windows windows = CutWindows(tokens, options);
+  CheckTokens(tokens, model);
+  return windows;
+}
+
+uint64_t VocabularyOf(const ReferenceModel& model) {
+  Graph graph = ResolveGraph(model.model, model.rules);
+  ResolveTensors(model.model, graph);  // sets it
+  return graph.vocabulary;
+}
+
+void CheckTokens(std::span<const int32_t> tokens, const ReferenceModel& model) {
+  const uint64_t vocabulary = VocabularyOf(model);
+  const auto bad = std::find_if(tokens.begin(), tokens.end(), [&](int32_t token) {
+    return token < 0 || static_cast<uint64_t>(token) >= vocabulary;
+  });
+  if (bad == tokens.end()) return;
+  throw Error(ErrorCode::kBadValue,
+              {model.source->path().string(), {}, fmt::format("token id {}", *bad)},
+              fmt::format("at position {} of the text is outside the vocabulary of {}; the text "
+                          "was tokenized for another model",
+                          bad - tokens.begin(), vocabulary));
 }
 
 std::optional<int32_t> BeginningToken(const Metadata& metadata) {

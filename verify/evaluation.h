@@ -25,9 +25,10 @@ struct EvaluationOptions {
   size_t max_windows = 0;      // 0: all
   std::optional<int32_t> bos;  // put over each window's first token
   uint64_t memory = 0;         // bytes; 0: kDefaultReferenceMemory
+  uint64_t taken = 0;          // MeasurePerplexity: bytes of the memory that its caller holds
   int threads = 0;             // 0: as many as OpenMP would use
   bool by_layer = false;       // MeasureDrift: also after each layer (layer_drift.h)
-  // Called between layers with the share of the work that is done, and after each window; may
+  // Called between layers and between slabs of logits with the share of the work that is done; may
   // throw to end the run.
   std::function<void(double done)> progress;
   std::function<void(size_t window, double perplexity)> estimate;
@@ -43,6 +44,8 @@ struct Windows {
 
   size_t first() const { return context / 2; }  // scored position
   size_t scored() const { return context - 1 - first(); }
+  // Of the tokens here and in the text that they were cut from.
+  uint64_t bytes() const { return 2 * tokens.size() * sizeof(int32_t); }
   Batch Slice(size_t begin, size_t end) const;
   // The token that scored position i (of Batch::wanted()) of windows from `begin` on predicts.
   int32_t Target(size_t begin, size_t i) const;
@@ -50,6 +53,16 @@ struct Windows {
 
 // Throws kUsage for a context below 4 and for a text of less than two windows.
 Windows CutWindows(std::span<const int32_t> tokens, const EvaluationOptions& options);
+// The same after CheckTokens.
+Windows CutWindows(std::span<const int32_t> tokens, const ReferenceModel& model,
+                   const EvaluationOptions& options);
+
+// Throws as ResolveGraph and ResolveTensors.
+uint64_t VocabularyOf(const ReferenceModel& model);
+
+// Throws kBadValue for a token id outside the vocabulary, wherever it stands: also where the
+// beginning token is put over it, and in a part of the text that is left out.
+void CheckTokens(std::span<const int32_t> tokens, const ReferenceModel& model);
 
 // The token that llama.cpp puts first, or absent where the vocabulary wants none.
 std::optional<int32_t> BeginningToken(const Metadata& metadata);

@@ -90,9 +90,9 @@ ImatrixRun CollectImatrix(const ReferenceModel& model, std::span<const int32_t> 
   RequireFit(model.model, sums);
   Collector collector(options.process_output, products.threads(), sums);
   forward.set_observer(&collector);
-  const Windows windows = CutWindows(tokens, evaluation);
+  const Windows windows = CutWindows(tokens, model, evaluation);
   const uint64_t fixed = ProgramBytes(model, products.threads()) + SlabBytes(memory) +
-                         forward.TableBytes() + SumsBytes(model.model);
+                         forward.TableBytes() + SumsBytes(model.model) + windows.bytes();
   // Every position's results are wanted: the last layer sees all of them, as the others do.
   const size_t per_batch =
       WindowsPerBatch(memory, fixed, forward.BytesPerWindow(windows.context), windows.count);

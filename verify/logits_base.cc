@@ -7,8 +7,6 @@
 #include <vector>
 
 #include "formats/core/error.h"
-#include "verify/reference/graph.h"
-#include "verify/reference/tensors.h"
 #include "verify/reference/vector_math.h"
 
 namespace quern::verify {
@@ -56,12 +54,6 @@ PositionScore Score(const LogitsBaseReader& base, uint64_t position, std::span<c
           candidate.top == top};
 }
 
-uint64_t VocabularyOf(const ReferenceModel& model) {
-  Graph graph = ResolveGraph(model.model, model.rules);
-  ResolveTensors(model.model, graph);  // sets it
-  return graph.vocabulary;
-}
-
 void CheckVocabulary(const LogitsBaseReader& base, const ReferenceModel& candidate) {
   const uint64_t ours = base.dimensions().vocabulary;
   const uint64_t theirs = VocabularyOf(candidate);
@@ -84,8 +76,21 @@ Windows WindowsOf(const LogitsBaseReader& base, const ReferenceModel& candidate,
   return windows;
 }
 
+// Bytes of what is held beside the run of one candidate: metadata of the others, the file's tokens,
+// and what is kept of all positions.
+uint64_t BytesBeside(const LogitsBaseReader& base, std::span<const ReferenceModel> candidates,
+                     size_t at, uint64_t positions) {
+  uint64_t bytes = base.tokens().size() * sizeof(int32_t) +
+                   positions * (sizeof(PositionScore) + candidates.size() * kTokenScoreBytes);
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (i != at) bytes += MetadataBytes(candidates[i]);
+  }
+  return bytes;
+}
+
 TokenScores Collect(std::span<const PositionScore> positions) {
   TokenScores scores;
+  scores.Reserve(positions.size());
   for (const PositionScore& score : positions) {
     scores.losses.push_back(score.loss);
     scores.reference_losses.push_back(score.reference_loss);
@@ -101,7 +106,7 @@ TokenScores Collect(std::span<const PositionScore> positions) {
 PerplexityResult WriteLogitsBase(const ReferenceModel& model, std::span<const int32_t> tokens,
                                  EvaluationOptions options, const std::filesystem::path& path,
                                  const OutputOptions& output) {
-  const Windows windows = CutWindows(tokens, options);
+  const Windows windows = CutWindows(tokens, model, options);
   const Dimensions dimensions{
       .context = windows.context, .vocabulary = VocabularyOf(model), .windows = windows.count};
   LogitsBaseWriter writer(path, dimensions, tokens.first(windows.tokens.size()), output);
@@ -123,6 +128,7 @@ DriftResult MeasureDriftFromBase(const LogitsBaseReader& base,
     std::vector<PositionScore> positions(windows.count * windows.scored());
     EvaluationOptions own = options;
     own.estimate = {};
+    own.taken = BytesBeside(base, candidates, i, positions.size());
     own.logits = [&](uint64_t position, std::span<const float> logits) {
       positions[position] = Score(base, position, logits, windows.Target(0, position));
     };
@@ -135,7 +141,8 @@ DriftResult MeasureDriftFromBase(const LogitsBaseReader& base,
     Moments losses;
     for (const double loss : scores.reference_losses) losses.Add(loss);
     result.reference = Exponential(losses.Mean());
-    result.candidates.push_back(Summarize(std::move(scores)));
+    result.candidates.push_back(
+        Summarize(std::move(scores), candidates[i].source->path().string()));
     result.tokens_scored = run.tokens_scored;
     result.windows = run.windows;
     result.batches += run.batches;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "verify/reference/parallel.h"
 
@@ -12,14 +13,18 @@ namespace {
 
 constexpr size_t kGrain = 4;  // positions that one thread takes at a time
 
+using ShareDone = std::function<void(double share)>;
+
 // Predictions at the scored positions of windows from `begin` on. The logits of all of them are
 // computed for a slab of the vocabulary at a time, which is at most `rows` tokens.
 std::vector<Prediction> Predict(Forward& forward, const Matrix& states, const Windows& windows,
-                                size_t begin, uint64_t rows, int threads) {
+                                size_t begin, uint64_t rows, int threads,
+                                const ShareDone& progress) {
   std::vector<Prediction> predictions(states.rows());
   const uint64_t vocabulary = forward.graph().vocabulary;
   Matrix logits(states.rows(), rows);
   for (uint64_t first = 0; first < vocabulary; first += rows) {
+    progress(static_cast<double>(first) / static_cast<double>(vocabulary));
     const uint64_t count = std::min(rows, vocabulary - first);
     forward.Logits(states, first, count, logits.data());
     ParallelRanges(threads, states.rows(), kGrain, [&](size_t from, size_t to) {
@@ -34,7 +39,8 @@ std::vector<Prediction> Predict(Forward& forward, const Matrix& states, const Wi
 // As Predict, with the whole vocabulary at `block` positions at a time, which `see` is shown.
 std::vector<Prediction> PredictWhole(Forward& forward, const Matrix& states, const Windows& windows,
                                      size_t begin, uint64_t block, int threads,
-                                     const decltype(EvaluationOptions::logits)& see) {
+                                     const decltype(EvaluationOptions::logits)& see,
+                                     const ShareDone& progress) {
   std::vector<Prediction> predictions(states.rows());
   const uint64_t vocabulary = forward.graph().vocabulary;
   const uint64_t rows = std::min(vocabulary, forward.LogitSlabRows());
@@ -44,6 +50,9 @@ std::vector<Prediction> PredictWhole(Forward& forward, const Matrix& states, con
     Matrix some(positions, states.columns());
     std::memcpy(some.data(), states.row(at), positions * states.columns() * sizeof(float));
     for (uint64_t first = 0; first < vocabulary; first += rows) {
+      const double part = static_cast<double>(first) / static_cast<double>(vocabulary);
+      progress((static_cast<double>(at) + part * static_cast<double>(positions)) /
+               static_cast<double>(states.rows()));
       const uint64_t count = std::min(rows, vocabulary - first);
       forward.Logits(some, first, count, slab.data());
       for (size_t i = 0; i < positions; ++i) {
@@ -64,7 +73,7 @@ std::vector<Prediction> PredictWhole(Forward& forward, const Matrix& states, con
 
 PerplexityResult MeasurePerplexity(const ReferenceModel& model, std::span<const int32_t> tokens,
                                    const EvaluationOptions& options) {
-  return MeasurePerplexity(model, CutWindows(tokens, options), options);
+  return MeasurePerplexity(model, CutWindows(tokens, model, options), options);
 }
 
 PerplexityResult MeasurePerplexity(const ReferenceModel& model, const Windows& windows,
@@ -75,8 +84,8 @@ PerplexityResult MeasurePerplexity(const ReferenceModel& model, const Windows& w
   Products products(ThreadCount(options.threads));
   Forward forward(model, windows.context, SlabBytes(memory), products);
   const uint64_t per_window = forward.BytesPerWindow(windows.scored());
-  const uint64_t fixed =
-      ProgramBytes(model, products.threads()) + SlabBytes(memory) + forward.TableBytes();
+  const uint64_t fixed = ProgramBytes(model, products.threads()) + SlabBytes(memory) +
+                         forward.TableBytes() + windows.bytes() + options.taken;
   const size_t per_batch = WindowsPerBatch(memory, fixed, per_window, windows.count);
   // Logits take the memory that activations have left.
   const uint64_t logit_bytes = per_window - StateBytes(forward, windows);
@@ -91,17 +100,20 @@ PerplexityResult MeasurePerplexity(const ReferenceModel& model, const Windows& w
   Moments losses;
   for (size_t begin = 0; begin < windows.count; begin += per_batch) {
     const size_t end = std::min(begin + per_batch, windows.count);
-    const auto progress = [&](uint64_t layer) {
+    // Logits count as one more layer. `part`: of this batch, in layers.
+    const double layers = static_cast<double>(forward.graph().layers);
+    const auto progress = [&](double part) {
       if (!options.progress) return;
-      const double part = static_cast<double>(layer) / static_cast<double>(forward.graph().layers);
-      options.progress((static_cast<double>(begin) + part * static_cast<double>(end - begin)) /
-                       static_cast<double>(windows.count));
+      const double done = part / (layers + 1) * static_cast<double>(end - begin);
+      options.progress((static_cast<double>(begin) + done) / static_cast<double>(windows.count));
     };
-    const Matrix states = forward.States(windows.Slice(begin, end), progress);
+    const Matrix states = forward.States(
+        windows.Slice(begin, end), [&](uint64_t layer) { progress(static_cast<double>(layer)); });
+    const ShareDone logits = [&](double share) { progress(layers + share); };
     const auto predictions =
         options.logits ? PredictWhole(forward, states, windows, begin, block, products.threads(),
-                                      options.logits)
-                       : Predict(forward, states, windows, begin, rows, products.threads());
+                                      options.logits, logits)
+                       : Predict(forward, states, windows, begin, rows, products.threads(), logits);
     for (size_t i = 0; i < predictions.size(); ++i) {
       losses.Add(predictions[i].Loss());
       if (options.estimate && (i + 1) % windows.scored() == 0) {

@@ -87,6 +87,31 @@ TEST(PerplexityCommand, RefusesWhatIsNoText) {
   expect({"-f", folder.Write("bad", "good \xff bad").string(), "--token-ids", ids}, 3, "UTF-8");
 }
 
+TEST(EvaluationCommands, CheckTheTokenThatStandsWhereAWindowBegins) {
+  const TempFolder folder;
+  std::string text;
+  for (int i = 0; i < 96; ++i) text += i == 32 ? "9000 " : "7 ";  // under the second window's BOS
+  const std::string ids = folder.Write("ids", text).string();
+  const std::string base = (folder.path() / "base").string();
+  const std::string imatrix = (folder.path() / "imatrix").string();
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"perplexity", kModel},
+                                             {"perplexity", kModel, "--kl-divergence-base", base},
+                                             {"drift", kModel, kModel},
+                                             {"imatrix", kModel, "-o", imatrix},
+                                             {"imatrix", kModel, "-o", imatrix, "--chunk", "1"}}) {
+    std::vector<std::string> all = arguments;
+    all.insert(all.end(), {"--token-ids", ids, "-c", "32"});
+    const auto run = RunQuern(all);
+    EXPECT_EQ(run.code, 3) << arguments.front();
+    EXPECT_THAT(run.err, HasSubstr("token id 9000"));
+    EXPECT_THAT(run.err, HasSubstr("position 32"));
+    EXPECT_EQ(run.out, "");
+  }
+  EXPECT_FALSE(fs::exists(base));
+  EXPECT_FALSE(fs::exists(imatrix));
+}
+
 TEST(PerplexityCommand, RefusesAnArchitectureThatItCannotRunBeforeWorkStarts) {
   const TempFolder folder;
   const std::string gguf = Quantized(folder, "F32");

@@ -194,6 +194,12 @@ TEST(ImatrixCommand, RefusesWhatMakesNoSenseBeforeWorkStarts) {
   const std::string other = folder.Write("other.dat", entry).string();
   expect({kModel, "-f", kText, "--in-file", other}, 3, "blk.0.attn_q.weight");
   expect({kModel, "--in-file", other}, 3, "same model");
+  const std::string earlier = TestData("kjv-4m/imatrix.gguf").string();
+  expect({"--in-file", earlier, "--chunks", "2"}, 2, "--chunks");
+  expect({"--in-file", earlier, "--chunk", "2"}, 2, "--chunk");
+  expect({"--in-file", earlier, "--process-output"}, 2, "--process-output");
+  expect({"--in-file", earlier, "--parse-special"}, 2, "--parse-special");
+  expect({kModel, "--token-ids", kText, "--parse-special"}, 2, "--parse-special");
   folder.Write("imatrix.gguf", "precious");
   const auto run = RunQuern({"imatrix", kModel, "-f", kText, "-o", output});
   EXPECT_EQ(run.code, 4);

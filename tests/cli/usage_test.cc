@@ -42,6 +42,45 @@ TEST(Usage, ListsAreJsonObjects) {
   }
 }
 
+// Exit code of a run whose stdout and stderr are these files.
+int CodeInto(const std::vector<std::string>& arguments, const std::string& out,
+             const std::string& err) {
+  int status = 0;
+  ::waitpid(testing::StartQuern(arguments, out, err), &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+TEST(FullDevice, StdoutThatIsLostExitsWith4) {
+  const std::string model = testing::TestData("kjv-4m").string();
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"types"},
+                                             {"types", "--json"},
+                                             {"--help"},
+                                             {"inspect", model},
+                                             {"generate", model, "-p", "And", "-n", "2", "-q"}}) {
+    const TempFolder folder;
+    const std::string err = (folder.path() / "err").string();
+    EXPECT_EQ(CodeInto(arguments, "/dev/full", err), 4) << arguments.front();
+    EXPECT_NE(testing::Contents(err), "") << arguments.front();
+    EXPECT_EQ(CodeInto(arguments, "/dev/full", "/dev/full"), 4) << arguments.front();
+  }
+}
+
+TEST(FullDevice, StderrThatIsLostEndsNoRun) {
+  const TempFolder folder;
+  const std::string model = testing::TestData("kjv-4m").string();
+  std::string ids;
+  for (int i = 0; i < 64; ++i) ids += "7 ";
+  const std::string text = folder.Write("ids", ids).string();
+  const auto code = [&](const std::vector<std::string>& arguments) {
+    return CodeInto(arguments, (folder.path() / "out").string(), "/dev/full");
+  };
+  EXPECT_EQ(code({"convert", model, "-o", (folder.path() / "m.gguf").string()}), 0);
+  EXPECT_EQ(code({"perplexity", model, "--token-ids", text, "-c", "32"}), 0);
+  EXPECT_EQ(code({"generate", model, "-p", "And", "-n", "2"}), 0);
+  EXPECT_EQ(code({"inspect", (folder.path() / "absent").string()}), 3);
+}
+
 TEST(BadInput, SaysWhatAFileIsInsteadAndExitsWith3) {
   const TempFolder folder;
   const std::vector<std::pair<std::string, std::string>> cases = {

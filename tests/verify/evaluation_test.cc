@@ -173,6 +173,55 @@ TEST(Perplexity, EndsWhenProgressThrows) {
   EXPECT_EQ(ErrorOf([&] { MeasurePerplexity(model, tokens, options); }).code(), ErrorCode::kIo);
 }
 
+TEST(Progress, GoesOnBetweenSlabsOfLogits) {
+  const TinyOptions tiny;
+  const auto tokens = RandomTokens(tiny, 130, 8);
+  const ReferenceModel model = MakeModel(tiny);
+  std::vector<ReferenceModel> candidates;
+  candidates.push_back(MakeModel(tiny));
+  std::vector<double> shares;
+  EvaluationOptions options{.context = 16};
+  options.progress = [&](double done) { shares.push_back(done); };
+  const auto expect = [&](size_t layers) {
+    EXPECT_GT(shares.size(), layers);  // one call before each layer, then those of the logits
+    EXPECT_TRUE(std::is_sorted(shares.begin(), shares.end()));
+    EXPECT_LT(shares.back(), 1);
+    shares.clear();
+  };
+  MeasurePerplexity(model, tokens, options);
+  expect(tiny.layers);
+  MeasureDrift(model, candidates, tokens, options);
+  expect(2 * tiny.layers);
+  options.logits = [](uint64_t, std::span<const float>) {};
+  MeasurePerplexity(model, tokens, options);
+  expect(tiny.layers);
+}
+
+TEST(Drift, TakesTheScoresOfATextFromTheMemory) {
+  const TinyOptions tiny;
+  const ReferenceModel model = MakeModel(tiny);
+  std::vector<ReferenceModel> candidates;
+  candidates.push_back(MakeModel(tiny));
+  EvaluationOptions options{.context = 16, .memory = uint64_t{64} << 20, .threads = 1};
+  options.progress = [](double) { throw Error(ErrorCode::kIo, {}, "work has begun"); };
+  const auto code = [&](size_t tokens) {
+    const std::vector<int32_t> text(tokens, 1);
+    return ErrorOf([&] { MeasureDrift(model, candidates, text, options); }).code();
+  };
+  EXPECT_EQ(code(1000), ErrorCode::kIo);
+  EXPECT_EQ(code(size_t{1} << 21), ErrorCode::kUsage);
+}
+
+TEST(Drift, RefusesADivergenceThatIsNotFinite) {
+  for (const double kld : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    const Error error = ErrorOf([&] {
+      Summarize({{1, 1}, {1, 1}, {0, kld}, {0, 0}, 2}, "model.gguf");
+    });
+    EXPECT_EQ(error.code(), ErrorCode::kNonFinite);
+    EXPECT_THAT(error.what(), HasSubstr("model.gguf"));
+  }
+}
+
 TEST(Drift, OfAModelFromItselfIsNothing) {
   const TinyOptions tiny;
   const auto tokens = RandomTokens(tiny, 130, 8);

@@ -125,6 +125,19 @@ TEST_F(BaseDrift, TakesFewerWindowsWhereAsked) {
   EXPECT_EQ(MeasureDriftFromBase(longer, candidates, {.max_windows = 3}).windows, 3u);
 }
 
+TEST_F(BaseDrift, TakesTheMetadataOfAllCandidatesFromTheMemory) {
+  const LogitsBaseReader base = Write({.context = 16});
+  const auto large = [](TinyTensors&, Metadata& metadata) {  // counts as 64 MiB
+    metadata.Set("large", Array{std::vector<uint8_t>(size_t{4} << 20)});
+  };
+  const EvaluationOptions options{.memory = uint64_t{128} << 20, .threads = 1};
+  std::vector<ReferenceModel> candidates;
+  candidates.push_back(MakeModel(tiny_, large));
+  EXPECT_EQ(MeasureDriftFromBase(base, candidates, options).windows, 8u);
+  candidates.push_back(MakeModel(tiny_, large));
+  EXPECT_QUERN_ERROR(MeasureDriftFromBase(base, candidates, options), ErrorCode::kUsage);
+}
+
 TEST_F(BaseDrift, RefusesAnotherVocabulary) {
   const LogitsBaseReader base = Write({.context = 16});
   TinyOptions larger = tiny_;

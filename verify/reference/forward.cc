@@ -46,23 +46,23 @@ Forward::Forward(const ReferenceModel& model, size_t context, uint64_t slab_byte
   if (tensors_.position_embedding && tensors_.position_embedding->value.shape[0] < context) {
     throw Error(ErrorCode::kBadValue, {path_, {}, "position_embd.weight"},
                 fmt::format("the model knows {} positions, fewer than the context of {}; choose a "
-                            "shorter --ctx",
+                            "shorter --ctx or -n",
                             tensors_.position_embedding->value.shape[0], context));
   }
-  std::vector<float> factors;
   if (tensors_.rope_factors) {
-    factors = weights_.Vector(*tensors_.rope_factors);
-    if (std::any_of(factors.begin(), factors.end(), [](float f) { return !(f > 0); })) {
+    rope_factors_ = weights_.Vector(*tensors_.rope_factors);
+    if (std::any_of(rope_factors_.begin(), rope_factors_.end(), [](float f) { return !(f > 0); })) {
       throw Error(ErrorCode::kBadValue, {path_, {}, "rope_freqs.weight"},
                   "factors must be positive; the file is damaged");
     }
   }
-  if (graph_.rope.dimensions > 0) {
-    rope_ = std::make_unique<RopeTable>(graph_.rope, factors, context);
-    if (graph_.sliding_window > 0) {
-      rope_sliding_ = std::make_unique<RopeTable>(Unscaled(graph_.rope), factors, context);
-    }
-  }
+}
+
+void Forward::MakeRopeTables() {
+  if (rope_ || graph_.rope.dimensions == 0) return;
+  rope_ = std::make_unique<RopeTable>(graph_.rope, rope_factors_, context_);
+  if (graph_.sliding_window == 0) return;
+  rope_sliding_ = std::make_unique<RopeTable>(Unscaled(graph_.rope), rope_factors_, context_);
 }
 
 size_t Forward::InnerFloats() const {
@@ -238,6 +238,7 @@ Forward::Pass Forward::Begin(const Batch& batch) {
   Pass pass = {
       .batch = batch, .x = Matrix(batch.tokens.size(), graph_.width), .rows = batch.tokens.size()};
   Embed(batch, pass.x.data());
+  MakeRopeTables();
   return pass;
 }
 

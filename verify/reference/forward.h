@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "verify/reference/graph.h"
 #include "verify/reference/key_value_cache.h"
@@ -94,6 +95,8 @@ class Forward {
 
  private:
   void Embed(const Batch& batch, float* x);
+  // With the first batch, when it is known that they fit into the memory.
+  void MakeRopeTables();
   void RunAttention(const Layer& layer, Pass& pass, Workspace& workspace);
   void TurnHeads(float* rows, size_t heads, size_t windows, size_t first, size_t count,
                  bool sliding) const;
@@ -109,6 +112,7 @@ class Forward {
   Weights weights_;
   Graph graph_;
   Tensors tensors_;
+  std::vector<float> rope_factors_;
   std::unique_ptr<RopeTable> rope_, rope_sliding_;
 };
 
