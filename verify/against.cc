@@ -13,13 +13,17 @@
 
 #include "converters/parallel.h"
 #include "converters/plan.h"
+#include "converters/slab_encoder.h"
 #include "formats/gguf/gguf_writer.h"
 #include "quant/codec.h"
 
 namespace quern::verify {
 namespace {
 
+using converters::Encoding;
 using converters::OutputTensor;
+using converters::PlannedTensor;
+using converters::SlabEncoder;
 
 constexpr uint64_t kSlabWeights = 512 << 10;
 // Keys that a quantizer sets, and those that describe files.
@@ -41,8 +45,10 @@ struct Coding {
 };
 
 struct Scratch {
-  std::vector<uint8_t> source, half, coded, found;
-  std::vector<float> weights, original, decoded;
+  SlabEncoder encoder{false};
+  std::vector<Encoding> encoding = std::vector<Encoding>(1);
+  std::vector<uint8_t> source, found;
+  std::vector<float> weights, coded, decoded;
 };
 
 // Rows of one tensor of the output, and the same rows made from the source.
@@ -70,65 +76,43 @@ class TensorPair {
            encoder->quantize != nullptr;
   }
 
-  // Fills scratch.found and scratch.coded with rows [first, first + count).
-  void Make(const Coding& coding, uint64_t first, uint64_t count) {
+  // Reads rows [first, first + count) of the output into scratch.found and gives what the source
+  // makes of them, valid until the next call.
+  std::span<const uint8_t> Make(const Coding& coding, uint64_t first, uint64_t count) {
     scratch_.found.resize(count * row_bytes());
     output_.Read(found_, first * row_bytes(), scratch_.found);
     scratch_.source.resize(count * *RowBytes(made_.value.type, columns()));
     EvaluateRows(source_, made_.value, first, count, scratch_.source);
-    if (found_.type == made_.value.type) {
-      scratch_.coded = scratch_.source;
-      return;
+    if (found_.type == made_.value.type) return scratch_.source;
+    PlannedTensor planned{.type = found_.type, .via = coding.via, .importance = coding.importance};
+    if (planned.importance.empty() && quant::FindCodec(found_.type)->needs_imatrix) {
+      const uint64_t matrices = rows() * columns() / MatrixElements();
+      equal_importance_.assign(matrices * columns(), 1.0f);
+      planned.importance = equal_importance_;
     }
-    scratch_.weights.resize(count * columns());
-    quant::FindCodec(made_.value.type)
-        ->dequantize(scratch_.source.data(), scratch_.weights.data(), scratch_.weights.size());
-    if (coding.via) Round(*coding.via);
-    Encode(coding, first, count);
+    scratch_.encoding.front().planned = &planned;
+    scratch_.encoder.Encode(made_, first, count, scratch_.source, scratch_.encoding,
+                            [](const std::string&) {});
+    return scratch_.encoding.front().blocks;
   }
 
-  // The floats that Make() has coded: into scratch.original; those of the output: into decoded.
-  void Decode() {
-    const quant::Codec& codec = *quant::FindCodec(found_.type);
-    const uint64_t count =
-        scratch_.found.size() / Info(found_.type).block_bytes * Info(found_.type).block_elements;
-    scratch_.decoded.resize(count);
-    codec.dequantize(scratch_.found.data(), scratch_.decoded.data(), count);
-    scratch_.original.resize(count);
-    codec.dequantize(scratch_.coded.data(), scratch_.original.data(), count);
-    if (found_.type == made_.value.type) scratch_.weights = scratch_.original;
+  // Floats of what Make() read and gave: of the source, of `coded` and of the output.
+  void Decode(std::span<const uint8_t> coded) {
+    DecodeInto(made_.value.type, scratch_.source, scratch_.weights);
+    DecodeInto(found_.type, coded, scratch_.coded);
+    DecodeInto(found_.type, scratch_.found, scratch_.decoded);
   }
 
  private:
-  void Round(TensorType via) {
-    const quant::Codec& codec = *quant::FindCodec(via);
-    scratch_.half.resize(*RowBytes(via, scratch_.weights.size()));
-    codec.quantize(scratch_.weights.data(), scratch_.half.data(), 1, scratch_.weights.size(),
-                   nullptr);
-    codec.dequantize(scratch_.half.data(), scratch_.weights.data(), scratch_.weights.size());
+  uint64_t MatrixElements() const {
+    const Shape& shape = made_.value.shape;
+    return (shape.size() < 2 ? 1 : std::max<uint64_t>(shape[shape.size() - 2], 1)) * columns();
   }
 
-  // Rows of different matrices (experts) have importance of their own.
-  void Encode(const Coding& coding, uint64_t first, uint64_t count) {
-    const quant::Codec& codec = *quant::FindCodec(found_.type);
-    if (codec.set_up != nullptr) codec.set_up();
-    const Shape& shape = made_.value.shape;
-    const uint64_t matrix_rows =
-        shape.size() < 2 ? 1 : std::max<uint64_t>(shape[shape.size() - 2], 1);
-    std::span<const float> importance = coding.importance;
-    if (importance.empty() && codec.needs_imatrix) {
-      equal_importance_.assign(rows() / matrix_rows * columns(), 1.0f);
-      importance = equal_importance_;
-    }
-    scratch_.coded.resize(count * row_bytes());
-    for (uint64_t row = 0, rows = 0; row < count; row += rows) {
-      rows = std::min(count - row, matrix_rows - (first + row) % matrix_rows);
-      const float* values = importance.empty()
-                                ? nullptr
-                                : importance.data() + (first + row) / matrix_rows * columns();
-      codec.quantize(scratch_.weights.data() + row * columns(),
-                     scratch_.coded.data() + row * row_bytes(), rows, columns(), values);
-    }
+  static void DecodeInto(TensorType type, std::span<const uint8_t> blocks,
+                         std::vector<float>& floats) {
+    floats.resize(blocks.size() / Info(type).block_bytes * Info(type).block_elements);
+    quant::FindCodec(type)->dequantize(blocks.data(), floats.data(), floats.size());
   }
 
   const ModelSource& output_;
@@ -271,8 +255,8 @@ class Comparison {
 
   static bool IsEqual(TensorPair& pair, const Coding& coding, Scratch& scratch) {
     for (uint64_t row = 0; row < pair.rows(); row += pair.step()) {
-      pair.Make(coding, row, std::min(pair.step(), pair.rows() - row));
-      if (scratch.found != scratch.coded) return false;
+      const auto coded = pair.Make(coding, row, std::min(pair.step(), pair.rows() - row));
+      if (!std::equal(coded.begin(), coded.end(), scratch.found.begin())) return false;
     }
     return true;
   }
@@ -283,10 +267,10 @@ class Comparison {
     size_t best = 0;
     uint64_t most = 0;
     for (size_t i = 0; i < codings.size(); ++i) {
-      pair.Make(codings[i], 0, std::min(pair.step(), pair.rows()));
+      const auto coded = pair.Make(codings[i], 0, std::min(pair.step(), pair.rows()));
       uint64_t equal = 0;
       for (size_t at = 0; at < scratch.found.size(); ++at) {
-        equal += scratch.found[at] == scratch.coded[at];
+        equal += scratch.found[at] == coded[at];
       }
       if (equal > most) {
         most = equal;
@@ -305,9 +289,9 @@ class Comparison {
     }
     Measured measured;
     for (uint64_t row = 0; row < pair.rows(); row += pair.step()) {
-      pair.Make(coding, row, std::min(pair.step(), pair.rows() - row));
-      pair.Decode();
-      Measure(found.type, scratch, measured);
+      const auto coded = pair.Make(coding, row, std::min(pair.step(), pair.rows() - row));
+      pair.Decode(coded);
+      Measure(found.type, coded, scratch, measured);
     }
     result.different_blocks = measured.different;
     result.relative_rmse = measured.squared_weights > 0
@@ -347,7 +331,8 @@ class Comparison {
     return fmt::format("row {}, {}", block * elements / pair.columns(), place);
   }
 
-  static void Measure(TensorType type, const Scratch& scratch, Measured& measured) {
+  static void Measure(TensorType type, std::span<const uint8_t> coded, const Scratch& scratch,
+                      Measured& measured) {
     const size_t elements = Info(type).block_elements, bytes = Info(type).block_bytes;
     const double granularity = Granularity(type);
     for (size_t block = 0; block * bytes < scratch.found.size(); ++block) {
@@ -355,13 +340,13 @@ class Comparison {
       for (size_t i = block * elements; i < (block + 1) * elements; ++i) {
         const double weight = scratch.weights[i];
         error += (weight - scratch.decoded[i]) * (weight - scratch.decoded[i]);
-        reference += (weight - scratch.original[i]) * (weight - scratch.original[i]);
+        reference += (weight - scratch.coded[i]) * (weight - scratch.coded[i]);
         weights += weight * weight;
       }
       const uint64_t number = measured.blocks++;
       measured.squared_error += error;
       measured.squared_weights += weights;
-      if (std::memcmp(&scratch.found[block * bytes], &scratch.coded[block * bytes], bytes) == 0) {
+      if (std::memcmp(&scratch.found[block * bytes], &coded[block * bytes], bytes) == 0) {
         continue;
       }
       if (measured.different++ == 0) measured.first_different = number;

@@ -252,11 +252,6 @@ void CheckList::AddSource(std::shared_ptr<const ModelSource> source) {
   sources_.push_back(std::move(source));
 }
 
-bool CheckList::HasProblem(const fs::path& path) const {
-  const auto at = problems_.lower_bound({path.string(), {}, {}});
-  return at != problems_.end() && at->path == path.string();
-}
-
 void CheckList::Run(const RunOptions& options) {
   std::vector<Job> jobs;
   for (auto& [path, file] : files_) {

@@ -116,7 +116,6 @@ class CheckList {
 
   // Every problem once, by path.
   std::vector<Problem> problems() const { return {problems_.begin(), problems_.end()}; }
-  bool HasProblem(const std::filesystem::path& path) const;
   const std::vector<std::string>& notes() const { return notes_; }
   const std::vector<Orphan>& orphans() const { return orphans_; }
   // By canonical path.

@@ -147,12 +147,6 @@ HubCache::HubCache(const fs::path& root) {
 
 HubCache HubCache::Find() { return HubCache(UsualPlace()); }
 
-bool HubCache::IsCache(const fs::path& folder) {
-  const auto names = FoldersIn(folder);
-  return std::any_of(names.begin(), names.end(),
-                     [](const std::string& name) { return name.starts_with(kPrefix); });
-}
-
 std::vector<HubCache::Entry> HubCache::Models() const {
   std::vector<Entry> models;
   for (const std::string& name : FoldersIn(root_)) {
@@ -172,8 +166,12 @@ fs::path HubCache::Snapshot(const HubModel& model) const {
   const fs::path folder = root_ / (std::string(kPrefix) + name);
   const Where where{root_.string(), {}, model.id};
   if (!IsFolder(folder)) {
+    std::string others;
+    for (const Entry& entry : Models()) others += (others.empty() ? "" : ", ") + entry.id;
     throw Error(ErrorCode::kMissing, where,
-                "this cache has no such model; download it with `hf download` first");
+                fmt::format("this cache has no such model; it has {}; download it with `hf "
+                            "download` first",
+                            others.empty() ? "none" : Printable(others, 1000)));
   }
   const auto snapshots = FoldersIn(folder / "snapshots");
   const std::string revision = model.revision.empty() ? std::string(kMain) : model.revision;

@@ -35,8 +35,6 @@ class HubCache {
   // $XDG_CACHE_HOME/huggingface/hub and ~/.cache/huggingface/hub; one that is set is the only one
   // that counts. Throws kMissing, naming it.
   static HubCache Find();
-  // Whether `folder` holds models--* folders.
-  static bool IsCache(const std::filesystem::path& folder);
 
   const std::filesystem::path& root() const { return root_; }
 
